@@ -1,0 +1,1578 @@
+"""The kernel in plain Python: lazy results, tracer, programs and the hot loop. The readable specification of ``_hot.pyx``.
+
+    expression --trace--> key (integers) + leaves --look up--> program --run--> value or the next expression
+
+A *key* describes an expression without its leaves, one record for each lazy result, dependencies first::
+
+    key      = count record*
+    record   = serial head name{nkw} item{npos+nkw} [condition] [n (name amount)*] [n predecessor*]
+    head     = npos | nkw << 20 | flags << 40          DIRECT: all items are leaves and left out
+    item     = LEAF | register | LIST n item* | TUPLE n item* | DICT n item* | SHARED k
+             | ROUTER n item* | INJECT name | KIND type item
+    condition, predecessor = register                  amount = register | LEAF
+
+Counts come before items, so a key can be decoded (``decode``) and two expressions have equal keys exactly if one
+program serves both. Cost: trace and run are linear in calls plus the items of containers that are searched.
+
+The kernel does no I/O and no asyncio. ``run(frame, deadline)`` returns what it needs next (see the signals below) and
+whoever called it does the awaiting. Nothing here imports from the package; what differs by layer is handed to ``install``.
+"""
+
+from __future__ import annotations
+
+import array
+import inspect
+import itertools
+import os
+import sys
+import time
+import types
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, Generic, ParamSpec, TypeVar, cast
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+kernel_name = "pure Python"
+
+# What run() says. The frame holds the particulars.
+DONE: Final = 0  #: the evaluation has its value: ``frame.value``
+YIELD: Final = 1  #: the deadline has passed; call run() again
+AWAIT: Final = 2  #: ``frame.awaitable`` has yielded ``frame.yielded`` (or was not started); then resume() or fail()
+GROUP: Final = 3  #: the operations ``frame.group`` may run together; then settle()
+STEP: Final = 4  #: the expression ``frame.lazy`` needs full processing; then enter() or finish()
+FAILED: Final = 5  #: the operation ``frame.op`` has raised ``frame.error``; again() tries it once more
+
+# Items of a key.
+LEAF: Final = -1
+LIST: Final = -2
+TUPLE: Final = -3
+DICT: Final = -4
+SHARED: Final = -5
+ROUTER: Final = -6
+INJECT: Final = -7
+KIND: Final = -8
+ARGUMENT: Final = -9  # only in programs: the argument at this position of the call itself
+
+# Flags of a record.
+DIRECT: Final = 1
+RETRY: Final = 2
+CACHE: Final = 4
+CONSTRAINTS: Final = 8
+CONDITION: Final = 16
+AFTER: Final = 32
+JUMP: Final = 64
+MAP: Final = 128
+CONSTANT_CONDITION: Final = 256
+
+_COUNT_BITS: Final = 20
+_COUNT_MASK: Final = (1 << _COUNT_BITS) - 1
+_FLAG_SHIFT: Final = 2 * _COUNT_BITS
+
+_monotonic = time.monotonic
+_serials = itertools.count(1)
+_hooks: dict[str, Any] = {}
+
+
+def install(**hooks: Any) -> None:
+    """Hand over what the kernel needs from the layers above.
+
+    ``constraint``: class of with_constraints(); ``describe``, ``equal``, ``flatten``: repr, == and pickling of lazy
+    results; ``problem``: function of (kind, details...) that makes the error to raise.
+    """
+    _hooks.update(hooks)
+
+
+def _problem(kind: str, *details: Any) -> BaseException:
+    return cast(BaseException, _hooks["problem"](kind, *details))
+
+
+# ---------------------------------------------------------------------------------------------------- identities
+
+_uid_counter = itertools.count(1)
+
+
+def _renew_prefix() -> None:
+    global _uid_prefix
+    text = os.urandom(8).hex()
+    _uid_prefix = f"{text[:8]}-{text[8:12]}-{text[12:]}-"
+
+
+_renew_prefix()
+if hasattr(os, "register_at_fork"):  # a child must not repeat its parent's identities
+    os.register_at_fork(after_in_child=_renew_prefix)
+
+
+def _new_uid() -> str:
+    number = f"{next(_uid_counter):016x}"
+    return f"{_uid_prefix}{number[:4]}-{number[4:]}"
+
+
+# ------------------------------------------------------------------------------------------------ tasks and values
+
+
+class Inject:
+    """Marks a default or an argument to be replaced by the resource of that name."""
+
+    __slots__ = ("resource_name",)
+
+    def __init__(self, resource_name: str) -> None:
+        self.resource_name = resource_name
+
+    def __repr__(self) -> str:
+        return f"Inject(resource_name={self.resource_name!r})"
+
+
+@dataclass
+class RetryPolicy:
+    """``max_attempts`` retries after the first attempt; seconds of ``delay``, multiplied by ``backoff`` each time."""
+
+    max_attempts: int
+    delay: float = 0.0
+    backoff: float = 1.0
+
+
+class Callee:
+    """What a task is at one moment: never changed, replaced as a whole, told apart by a serial that is never reused."""
+
+    __slots__ = ("__weakref__", "_injects", "func", "is_async", "mode", "name", "pure", "serial")
+
+    def __init__(self, func: Callable[..., Any], name: str, pure: bool, mode: str | None, is_async: bool) -> None:
+        self.func = func
+        self.name = name
+        self.pure = pure
+        self.mode = mode
+        self.is_async = is_async
+        self.serial = next(_serials)
+        self._injects: tuple[tuple[str, int, str], ...] | None = None
+
+    @property
+    def injects(self) -> tuple[tuple[str, int, str], ...]:
+        """Injected parameters as (name, position or -1, resource name); position -2: positional-only."""
+        if self._injects is None:
+            self._injects = find_injects(self.func)
+        return self._injects
+
+
+def find_injects(func: Callable[..., Any]) -> tuple[tuple[str, int, str], ...]:
+    """Return the parameters of ``func`` whose default is an inject marker, see ``Callee.injects``."""
+    if not getattr(func, "__defaults__", None) and not getattr(func, "__kwdefaults__", None):
+        if type(func) is types.FunctionType and not hasattr(func, "__wrapped__"):
+            return ()
+    try:
+        parameters = inspect.signature(func).parameters.values()
+    except (TypeError, ValueError):
+        return ()
+    positions = {inspect.Parameter.KEYWORD_ONLY: -1, inspect.Parameter.POSITIONAL_ONLY: -2}
+    return tuple(
+        (p.name, positions.get(p.kind, index), p.default.resource_name)
+        for index, p in enumerate(parameters)
+        if type(p.default) is Inject
+    )
+
+
+def _is_async(func: Any) -> bool:
+    return inspect.iscoroutinefunction(func) or inspect.iscoroutinefunction(getattr(func, "__call__", None))
+
+
+def _check_mode(mode: str | None) -> str | None:
+    if mode not in (None, "blocking", "compute"):
+        raise ValueError(f"task mode must be None, 'blocking' or 'compute', not {mode!r}")
+    return mode
+
+
+class Task(Generic[P, R]):
+    """A function whose calls are lazy.
+
+    Calling a task runs nothing: it returns a :class:`LazyResult`. To type checkers the call has the return type of the
+    function, so that tasks can call tasks as functions call functions.
+
+    Raises:
+        TypeError: ``func`` cannot be called.
+        ValueError: ``mode`` is not None, ``"blocking"`` or ``"compute"``.
+    """
+
+    _potential_tco_targets: Any = None
+
+    def __init__(
+        self, func: Callable[P, R], name: str | None = None, pure: bool = False, mode: str | None = None
+    ) -> None:
+        if not callable(func):
+            raise TypeError(f"a task needs a function, not {type(func).__name__}")
+        for attribute in ("__module__", "__qualname__", "__doc__"):
+            if hasattr(func, attribute):
+                setattr(self, attribute, getattr(func, attribute))
+        self.__wrapped__ = func
+        shown = name or getattr(func, "__name__", None) or type(func).__name__
+        self._callee = Callee(func, shown, bool(pure), _check_mode(mode), _is_async(func))
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return cast(R, LazyResult(self, args, kwargs))
+
+    def map(self, **kwargs: Any) -> Any:
+        """Return a lazy list: one call for each index of the given sequences, which must have one length."""
+        return MappedLazyResult(self, kwargs)
+
+    def __repr__(self) -> str:
+        return f"<Task {self.name}>"
+
+    def __reduce__(self) -> str:
+        return cast(str, self.__qualname__)
+
+    def _replace(self, **changes: Any) -> None:
+        old = self._callee
+        now = {n: getattr(old, n) for n in ("func", "name", "pure", "mode", "is_async")} | changes
+        self._callee = Callee(**now)
+
+    @property
+    def func(self) -> Callable[..., Any]:
+        """The function. Setting it takes effect with the next step."""
+        return self._callee.func
+
+    @func.setter
+    def func(self, func: Callable[..., Any]) -> None:
+        self.__dict__.pop("_signature_of", None)
+        self.__wrapped__ = func  # type: ignore[assignment]
+        self._replace(func=func, is_async=_is_async(func))
+
+    @property
+    def name(self) -> str:
+        """Name in events and errors."""
+        return self._callee.name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self._replace(name=name)
+
+    @property
+    def pure(self) -> bool:
+        """Whether equal calls within one expression are one call."""
+        return self._callee.pure
+
+    @pure.setter
+    def pure(self, pure: bool) -> None:
+        self._replace(pure=pure)
+
+    @property
+    def mode(self) -> str | None:
+        """None: on the event loop's thread; ``"blocking"``: in a thread; ``"compute"``: in a process."""
+        return self._callee.mode
+
+    @mode.setter
+    def mode(self, mode: str | None) -> None:
+        self._replace(mode=_check_mode(mode))
+
+    @property
+    def is_async(self) -> bool:
+        """Whether the function is a coroutine function."""
+        return self._callee.is_async
+
+    @is_async.setter
+    def is_async(self, is_async: bool) -> None:
+        self._replace(is_async=is_async)
+
+    @property
+    def injects(self) -> tuple[tuple[str, int, str], ...]:
+        """Injected parameters, see ``Callee.injects``."""
+        return self._callee.injects
+
+    @property
+    def _signature(self) -> inspect.Signature | None:
+        try:
+            return inspect.signature(self._callee.func)
+        except (TypeError, ValueError):
+            return None
+
+
+class _Lazy:
+    """What both kinds of lazy result share: identity, policies, and the methods that set them."""
+
+    __slots__ = (
+        "__weakref__",
+        "_cache_policy",
+        "_condition",
+        "_constraints",
+        "_list",
+        "_retry_policy",
+        "_uid",
+    )
+
+    _uid: str | None
+    _list: list[Any] | None
+    _retry_policy: Any
+    _cache_policy: Any
+    _condition: Any
+    _constraints: Any
+
+    @property
+    def _uuid(self) -> str:
+        if self._uid is None:
+            self._uid = _new_uid()
+        return self._uid
+
+    @_uuid.setter
+    def _uuid(self, value: str) -> None:
+        self._uid = value
+
+    @property
+    def _dependencies(self) -> list[Any]:
+        if self._list is None:
+            self._list = []
+        return self._list
+
+    @_dependencies.setter
+    def _dependencies(self, value: list[Any]) -> None:
+        self._list = value
+
+    def __hash__(self) -> int:
+        return hash(self._uuid)
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if type(self) is not type(other):
+            return NotImplemented
+        return bool(_hooks["equal"](self, other))
+
+    def __repr__(self) -> str:
+        return cast(str, _hooks["describe"](self))
+
+    def __reduce__(self) -> Any:
+        return _hooks["flatten"](self)
+
+    def run_if(self, condition: Any) -> Any:
+        """Run this call only if the value of ``condition`` is true; the last call wins."""
+        self._condition = condition
+        return self
+
+    def with_retry(self, max_attempts: int = 3, delay: float = 0.0, backoff: float = 1.0) -> Any:
+        """Retry a failing call up to ``max_attempts`` times, see :class:`RetryPolicy`; the last call wins."""
+        self._retry_policy = RetryPolicy(max_attempts, delay, backoff)
+        return self
+
+    def with_cache(self, policy: Any) -> Any:
+        """Ask a cache policy before the call and give it the value after; the last call wins."""
+        self._cache_policy = policy
+        return self
+
+    def with_constraints(self, **kwargs: Any) -> Any:
+        """Hold these amounts of system resources while the function runs; replaces earlier amounts."""
+        self._constraints = _hooks["constraint"](requirements=kwargs)
+        return self
+
+    def after(self, *predecessors: Any) -> Any:
+        """Run this call after ``predecessors`` without taking their values; calls add up."""
+        for one in predecessors:
+            if type(one) is not LazyResult and type(one) is not MappedLazyResult:
+                raise TypeError(f"after() takes lazy results, not {type(one).__name__}: {self!r}")
+        self._dependencies.extend(predecessors)
+        return self
+
+
+class LazyResult(_Lazy, Generic[T]):
+    """A pending call of a task."""
+
+    __slots__ = ("_jump_selector", "args", "kwargs", "task")
+
+    def __init__(
+        self,
+        task: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        _uuid: str | None = None,
+        _retry_policy: Any = None,
+        _cache_policy: Any = None,
+        _condition: Any = None,
+        _constraints: Any = None,
+        _dependencies: list[Any] | None = None,
+        _jump_selector: Any = None,
+    ) -> None:
+        self.task = task
+        self.args = args
+        self.kwargs = kwargs
+        self._uid = _uuid
+        self._retry_policy = _retry_policy
+        self._cache_policy = _cache_policy
+        self._condition = _condition
+        self._constraints = _constraints
+        self._list = _dependencies
+        self._jump_selector = _jump_selector
+
+
+class MappedLazyResult(_Lazy, Generic[T]):
+    """A pending call of a factory for each index of some sequences."""
+
+    __slots__ = ("factory", "mapping_kwargs")
+
+    def __init__(
+        self,
+        factory: Any,
+        mapping_kwargs: dict[str, Any],
+        _uuid: str | None = None,
+        _condition: Any = None,
+        _retry_policy: Any = None,
+        _cache_policy: Any = None,
+        _constraints: Any = None,
+        _dependencies: list[Any] | None = None,
+    ) -> None:
+        self.factory = factory
+        self.mapping_kwargs = mapping_kwargs
+        self._uid = _uuid
+        self._condition = _condition
+        self._retry_policy = _retry_policy
+        self._cache_policy = _cache_policy
+        self._constraints = _constraints
+        self._list = _dependencies
+
+
+def _as_dataclass(cls: type, names: Sequence[str]) -> None:
+    """Let ``dataclasses.fields`` and friends see a class whose attributes are kept elsewhere than a dataclass keeps them."""
+    plain = [n for n in names if n in ("task", "args", "kwargs", "factory", "mapping_kwargs")]
+    made = {"_uuid": field(default_factory=_new_uid), "_dependencies": field(default_factory=list)}
+    body: dict[str, Any] = {n: made.get(n, field(default=None)) for n in names if n not in plain}
+    shape = dataclass(type("Shape", (), {"__annotations__": dict.fromkeys(names, Any), **body}))
+    assert [f.name for f in fields(shape)] == list(names)
+    for attribute in ("__dataclass_fields__", "__dataclass_params__", "__match_args__"):
+        setattr(cls, attribute, getattr(shape, attribute))
+
+
+_as_dataclass(
+    LazyResult,
+    (
+        *("task", "args", "kwargs", "_uuid", "_retry_policy", "_cache_policy", "_condition", "_constraints"),
+        *("_dependencies", "_jump_selector"),
+    ),
+)
+_as_dataclass(
+    MappedLazyResult,
+    (
+        *("factory", "mapping_kwargs", "_uuid", "_condition", "_retry_policy", "_cache_policy", "_constraints"),
+        "_dependencies",
+    ),
+)
+
+
+@dataclass
+class Router:
+    """Stands for the value of the route whose key equals the value of ``selector``; only that route runs."""
+
+    selector: Any
+    routes: Mapping[Any, Any]
+
+
+def call_of(lazy: Any) -> tuple[Any, tuple[Any, ...], tuple[str, ...]]:
+    """Return (task or factory, positional values followed by keyword values, keyword names) of a lazy result."""
+    if type(lazy) is LazyResult:
+        return lazy.task, (*lazy.args, *lazy.kwargs.values()), tuple(lazy.kwargs)
+    return lazy.factory, tuple(lazy.mapping_kwargs.values()), tuple(lazy.mapping_kwargs)
+
+
+def _returned(value: Any) -> Any:
+    return value
+
+
+#: Stands for a returned container (or Router): its value is the container with the values in it.
+_gather: Task[Any, Any] = Task(_returned, "_internal_gather")
+
+
+def _is_lazy(value: Any) -> bool:
+    cls = type(value)
+    return cls is LazyResult or cls is MappedLazyResult
+
+
+def is_marker(value: Any) -> bool:
+    """Whether a value stands for another one: a lazy result, a Router or an inject marker."""
+    cls = type(value)
+    return cls is LazyResult or cls is MappedLazyResult or cls is Router or cls is Inject
+
+
+def _items_of(container: Any) -> Iterator[Any]:
+    return iter(container.values() if isinstance(container, dict) else container)
+
+
+def holds_markers(container: Any) -> bool:
+    """Whether a list, tuple or dict holds a marker at any depth. Data may contain itself."""
+    seen = {id(container)}
+    stack = [_items_of(container)]
+    while stack:
+        for item in stack[-1]:
+            if is_marker(item):
+                return True
+            if isinstance(item, (list, tuple, dict)) and id(item) not in seen:
+                seen.add(id(item))
+                stack.append(_items_of(item))
+                break
+        else:
+            stack.pop()
+    return False
+
+
+def continuation(value: Any, name: str) -> Any:
+    """Return the expression that a value returned by task ``name`` stands for, or None when it is final.
+
+    Raises:
+        UncalledTaskError: the value is a task that was not called.
+    """
+    cls = type(value)
+    if cls is LazyResult or cls is MappedLazyResult:
+        return value
+    if cls is Router or (isinstance(value, (list, tuple, dict)) and holds_markers(value)):
+        return LazyResult(_gather, (value,), {})
+    if cls is Task:
+        raise _problem("returned", name, value)
+    return None
+
+
+# ---------------------------------------------------------------------------------------------------------- trace
+
+
+@dataclass(slots=True)
+class Operation:
+    """One lazy result of a traced expression: what to call, with which values, and its policies.
+
+    ``codes`` is None when the values are the arguments as they are. Otherwise it is a program for a stack: a register
+    pushes its result, ARGUMENT j one of the values, LEAF k a leaf, INJECT a resource by name; LIST n, TUPLE n and
+    DICT n k replace n items by a container (the keys of a dict are the leaves from k on), ROUTER n k by the chosen one
+    (leaf k is the Router), KIND k turns a container into one like leaf k; SHARED k pushes the k-th container again.
+    """
+
+    callee: Any
+    values: tuple[Any, ...]
+    retry: Any
+    lazy: Any
+    keywords: tuple[str, ...]
+    codes: tuple[tuple[Any, ...], ...] | None
+    flags: int
+    condition: int
+    amounts: tuple[tuple[str, int], ...]
+    after: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class _Open:
+    """A container that is being searched."""
+
+    item: Any
+    items: Iterator[Any]
+    tokens: int
+    leaves: int
+    found: bool = False
+    looped: bool = False
+
+
+class Trace:
+    """The key of an expression, and everything of it that is not in the key."""
+
+    __slots__ = ("key", "leaves", "names", "operations", "unkeyed", "why")
+
+    def __init__(self, root: Any) -> None:
+        self.key: list[int] = [0]
+        self.names: list[Any] = []  # strings and types whose addresses are in the key, in order
+        self.operations: list[Operation] = []
+        self.leaves: list[Any] = []  # values inside containers that hold lazies, in order
+        self.why: list[str] = []  # why this expression cannot be hot
+        self.unkeyed: str = ""  # why no plan may be kept for it
+        self._walk(root)
+        self.key[0] = len(self.operations)
+
+    def _walk(self, root: Any) -> None:
+        """Post-order without recursion: a lazy is entered, its dependencies are entered, then its record is written."""
+        registers: dict[int, int] = {}
+        pure: set[int] = set()
+        entered: dict[int, Any] = {}
+        stack: list[Any] = [root]
+        while stack:
+            lazy = stack[-1]
+            me = id(lazy)
+            if me in registers:
+                stack.pop()
+            elif me in entered:
+                stack.pop()
+                self._record(lazy, entered.pop(me), registers, pure)
+                registers[me] = len(self.operations) - 1
+            else:
+                entered[me] = parts = _Parts(lazy)
+                for one in reversed(parts.lazies()):
+                    if id(one) in entered:
+                        raise _problem("cycle", [x for x in stack if id(x) in entered], one)
+                    if id(one) not in registers:
+                        stack.append(one)
+
+    def _record(self, lazy: Any, parts: _Parts, registers: dict[int, int], pure: set[int]) -> None:
+        """Write the record of a lazy whose dependencies have registers."""
+        callee, flags, key = parts.callee, parts.flags, self.key
+        if callee is not None and callee.pure:
+            if callee.serial in pure:
+                self.unkeyed = f"two calls of the pure task {callee.name!r} may be one call, depending on their values"
+            pure.add(callee.serial)
+        if all(item == [LEAF] for item in parts.items):
+            flags |= DIRECT
+        npos = len(parts.values) - len(parts.names)
+        key.append(callee.serial if callee is not None else 0)
+        key.append(npos | len(parts.names) << _COUNT_BITS | flags << _FLAG_SHIFT)
+        for name in parts.names:
+            self._address(name)
+        first = len(self.leaves)
+        if not flags & DIRECT:
+            for item in parts.items:
+                self._tokens(item, registers)
+        self.leaves += parts.leaves
+        codes = None if flags & DIRECT else _postfix(parts.items, first, registers)
+        operation = Operation(
+            callee=callee,
+            values=parts.values,
+            retry=lazy._retry_policy,
+            lazy=lazy,
+            keywords=tuple(parts.names),
+            codes=codes,
+            flags=flags,
+            condition=registers[id(parts.condition)] if flags & CONDITION else -1,
+            amounts=tuple((n, registers.get(id(v), LEAF) if _is_lazy(v) else LEAF) for n, v in parts.amounts),
+            after=tuple(registers[id(one)] for one in parts.after),
+        )
+        self._policies(operation)
+        self.why += parts.why
+        self.operations.append(operation)
+
+    def _policies(self, operation: Operation) -> None:
+        key, flags = self.key, operation.flags
+        if flags & CONDITION:
+            key.append(operation.condition)
+        if flags & CONSTRAINTS:
+            key.append(len(operation.amounts))
+            for name, amount in operation.amounts:
+                self._address(name)
+                key.append(amount)
+        if flags & AFTER:
+            key.append(len(operation.after))
+            key += operation.after
+
+    def _address(self, owned: Any) -> None:
+        if type(owned) is str:
+            owned = sys.intern(owned)
+        self.names.append(owned)
+        self.key.append(id(owned))
+
+    def _tokens(self, item: list[Any], registers: dict[int, int]) -> None:
+        for token in item:
+            if type(token) is int:
+                self.key.append(token)
+            elif type(token) is str or isinstance(token, type):
+                self._address(token)
+            else:
+                self.key.append(registers[id(token)])
+
+
+class _Parts:
+    """The arguments and policies of one lazy, searched for other lazies."""
+
+    __slots__ = (
+        *("after", "amounts", "callee", "condition", "flags", "items", "leaves", "names", "values", "why"),
+        *("_made", "_memo"),
+    )
+
+    def __init__(self, lazy: Any) -> None:
+        task, self.values, self.names = call_of(lazy)
+        mapped = type(lazy) is MappedLazyResult
+        self.callee: Callee | None = task._callee if type(task) is Task else None
+        if self.callee is None and not mapped:
+            raise _problem("target", lazy)
+        self.flags = MAP if mapped else 0
+        self.leaves: list[Any] = []
+        self.why: list[str] = ["map"] if mapped else []
+        self._memo: dict[int, Any] = {}
+        self._made = 0
+        self.items = [self._search(v, index) for index, v in enumerate(self.values)]
+        self.condition: Any = None
+        self.amounts: list[tuple[str, Any]] = []
+        self.after: list[Any] = []
+        self._policies(lazy)
+
+    def _policies(self, lazy: Any) -> None:
+        if lazy._retry_policy is not None:
+            self.flags |= RETRY
+        if lazy._cache_policy is not None:
+            self._cold(CACHE, "cache")
+        if lazy._condition is not None:
+            self._cold(CONDITION if _is_lazy(lazy._condition) else CONSTANT_CONDITION, "run_if")
+            self.condition = lazy._condition
+        if lazy._constraints:
+            self._cold(CONSTRAINTS, "with_constraints")
+            self.amounts = list(lazy._constraints.requirements.items())
+        if lazy._list:
+            self._cold(AFTER, "after")
+            self.after = list(lazy._list)
+        if getattr(lazy, "_jump_selector", None) is not None:
+            self._cold(JUMP, "jump")
+
+    def _cold(self, flag: int, why: str) -> None:
+        self.flags |= flag
+        self.why.append(why)
+
+    def lazies(self) -> list[Any]:
+        """The lazies this one depends on, in argument order."""
+        lists = [*self.items, [self.condition], [item for _, item in self.amounts], self.after]
+        return [token for tokens in lists for token in tokens if _is_lazy(token)]
+
+    def _search(self, value: Any, position: int = -1) -> list[Any]:
+        """Return the tokens of a value; leaves inside containers go to ``self.leaves``."""
+        cls = type(value)
+        if cls is LazyResult or cls is MappedLazyResult:
+            return [value]
+        if cls is Task and position >= 0:
+            raise _problem("passed", self._shown(position), value)
+        if cls is Inject:
+            self.why.append("inject marker as an argument")
+            return [INJECT, value.resource_name]
+        if cls is not Router and not isinstance(value, (list, tuple, dict)):
+            return [LEAF]
+        return self._search_container(value)
+
+    def _shown(self, position: int) -> tuple[str, str]:
+        npos = len(self.values) - len(self.names)
+        argument = str(position) if position < npos else self.names[position - npos]
+        return (self.callee.name if self.callee is not None else "map", argument)
+
+    def _search_container(self, value: Any) -> list[Any]:
+        """Depth-first with a memo; a container without lazies shrinks to a leaf again when it has been searched."""
+        tokens: list[Any] = []
+        stack: list[_Open] = []
+        item = value
+        while True:
+            self._place(item, tokens, stack)
+            while stack:
+                top = stack[-1]
+                try:
+                    item = next(top.items)
+                    break
+                except StopIteration:
+                    stack.pop()
+                    self._close(top, tokens, stack)
+            else:
+                if tokens == [LEAF]:
+                    self.leaves.pop()  # the argument itself: it is in the call's own values
+                return tokens
+
+    def _place(self, item: Any, tokens: list[Any], stack: list[_Open]) -> None:
+        cls = type(item)
+        if cls is LazyResult or cls is MappedLazyResult:
+            tokens.append(item)
+            stack[-1].found = True
+        elif cls is Inject:
+            self.why.append("inject marker as an argument")
+            tokens += [INJECT, item.resource_name]
+            stack[-1].found = True
+        elif cls is Router or isinstance(item, (list, tuple, dict)):
+            self._place_container(item, tokens, stack)
+        else:
+            tokens.append(LEAF)
+            self.leaves.append(item)
+
+    def _place_container(self, item: Any, tokens: list[Any], stack: list[_Open]) -> None:
+        known = self._memo.get(id(item))
+        if known is None:
+            self._memo[id(item)] = opened = self._open(item, tokens)
+            stack.append(opened)
+        elif type(known) is int:
+            tokens += [SHARED, known]
+            stack[-1].found = True
+        else:  # searched before and plain, or being searched: then it must not turn out to hold lazies
+            if known is not True:
+                known.looped = True
+            tokens.append(LEAF)
+            self.leaves.append(item)
+
+    def _open(self, item: Any, tokens: list[Any]) -> _Open:
+        opened = _Open(item, iter(()), len(tokens), len(self.leaves))
+        cls = type(item)
+        if cls is Router:
+            items = [item.selector, *item.routes.values()]
+            tokens += [ROUTER, len(items)]
+            self.leaves.append(item)
+            opened.found = True
+            self.why.append("router")
+        else:
+            base = list if isinstance(item, list) else tuple if isinstance(item, tuple) else dict
+            items = list(_items_of(item))
+            if cls is not base:
+                tokens += [KIND, cls]
+                self.leaves.append(item)
+            tokens += [{list: LIST, tuple: TUPLE, dict: DICT}[base], len(items)]
+            if base is dict:
+                self.leaves += item
+        opened.items = iter(items)
+        return opened
+
+    def _close(self, done: _Open, tokens: list[Any], stack: list[_Open]) -> None:
+        if not done.found:
+            del tokens[done.tokens :], self.leaves[done.leaves :]
+            tokens.append(LEAF)
+            self.leaves.append(done.item)
+            self._memo[id(done.item)] = True
+            return
+        if done.looped:
+            raise _problem("loop", self._shown(0)[0], done.item)
+        if tokens[done.tokens] == KIND:
+            self.why.append(f"container of type {type(done.item).__name__}")
+        self._memo[id(done.item)] = self._made
+        self._made += 1
+        if stack:
+            stack[-1].found = True
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A traced expression: its key, and its operations (one for each lazy result, dependencies first)."""
+
+    key: bytes
+    names: list[Any]
+    leaves: list[Any]
+    operations: list[Operation]
+    unkeyed: str
+
+
+def trace(target: Any) -> Expression:
+    """Walk the expression that ends in the lazy result ``target``.
+
+    Raises:
+        CycleError, UncalledTaskError: the expression can never run.
+    """
+    return _expression(Trace(target))
+
+
+def _expression(traced: Trace) -> Expression:
+    key = array.array("q", traced.key).tobytes()
+    return Expression(key, traced.names, traced.leaves, traced.operations, traced.unkeyed)
+
+
+def _postfix(items: Sequence[Sequence[Any]], leaf: int, registers: dict[int, int]) -> tuple[tuple[Any, ...], ...]:
+    """Turn the tokens of all arguments (containers before their items) into stack codes (items first)."""
+    codes: list[tuple[Any, ...]] = []
+    for position, tokens in enumerate(items):
+        if len(tokens) == 1:
+            codes.append((ARGUMENT, position) if tokens[0] is LEAF else (registers[id(tokens[0])],))
+            continue
+        stack: list[list[Any]] = []  # [items still to come, code]
+        rest = iter(tokens)
+        for token in rest:
+            if type(token) is not int:
+                codes.append((registers[id(token)],))
+            elif token == LEAF:
+                codes.append((LEAF, leaf))
+                leaf += 1
+            elif token == SHARED or token == INJECT:
+                codes.append((token, next(rest)))
+            elif token == KIND:
+                next(rest)
+                stack.append([1, (KIND, leaf)])
+                leaf += 1
+                continue
+            else:
+                count = next(rest)
+                stack.append([count, (token, count, leaf) if token in (DICT, ROUTER) else (token, count)])
+                leaf += count if token == DICT else token == ROUTER
+                if count:
+                    continue
+                codes.append(stack.pop()[1])
+            while stack:
+                stack[-1][0] -= 1
+                if stack[-1][0]:
+                    break
+                codes.append(stack.pop()[1])
+    return tuple(codes)
+
+
+# -------------------------------------------------------------------------------------------------------- decoding
+
+
+@dataclass(frozen=True)
+class Record:
+    """A decoded record of a key: items are nested tuples, see ``decode``."""
+
+    serial: int
+    flags: int
+    positional: tuple[Any, ...]
+    keywords: tuple[tuple[str, Any], ...]
+    condition: int = -1
+    constraints: tuple[tuple[str, int], ...] = ()
+    after: tuple[int, ...] = ()
+
+
+class _Reader:
+    def __init__(self, key: bytes, names: Sequence[Any]) -> None:
+        self.tokens = array.array("q", key)
+        self.names = iter(names)
+        self.at = 0
+
+    def next(self) -> int:
+        self.at += 1
+        return self.tokens[self.at - 1]
+
+    def name(self) -> Any:
+        address, owned = self.next(), next(self.names)
+        if id(owned) != address:
+            raise ValueError(f"token {self.at - 1} is not the address of {owned!r}")
+        return owned
+
+    def item(self) -> Any:
+        """An item as a register (int) or a tuple that starts with its code."""
+        stack: list[tuple[list[Any], int]] = []
+        while True:
+            code = self.next()
+            done: Any = code
+            if code in (LIST, TUPLE, DICT, ROUTER):
+                count = self.next()
+                stack.append(([code], count))
+            elif code == KIND:
+                stack.append(([KIND, self.name()], 1))
+            else:
+                done = code if code >= 0 else (code,) + self._rest(code)
+                if not stack:
+                    return done
+                stack[-1][0].append(done)
+            while stack and len(stack[-1][0]) - (2 if stack[-1][0][0] == KIND else 1) == stack[-1][1]:
+                done = tuple(stack.pop()[0])
+                if not stack:
+                    return done
+                stack[-1][0].append(done)
+
+    def _rest(self, code: int) -> tuple[Any, ...]:
+        if code == SHARED:
+            return (self.next(),)
+        return (self.name(),) if code == INJECT else ()
+
+
+def decode(key: bytes, names: Sequence[Any]) -> tuple[Record, ...]:
+    """Read a key back into records. The inverse of ``encode``.
+
+    Raises:
+        ValueError: the key does not end where its last record ends, or a name does not belong to it.
+    """
+    reader = _Reader(key, names)
+    records = tuple(_decode_record(reader) for _ in range(reader.next()))
+    if reader.at != len(reader.tokens):
+        raise ValueError(f"{len(reader.tokens) - reader.at} tokens follow the last record")
+    return records
+
+
+def _decode_record(reader: _Reader) -> Record:
+    serial, head = reader.next(), reader.next()
+    npos, nkw, flags = head & _COUNT_MASK, head >> _COUNT_BITS & _COUNT_MASK, head >> _FLAG_SHIFT
+    names = [reader.name() for _ in range(nkw)]
+    items = [(LEAF,)] * (npos + nkw) if flags & DIRECT else [reader.item() for _ in range(npos + nkw)]
+    condition = reader.next() if flags & CONDITION else -1
+    amounts = [(reader.name(), reader.next()) for _ in range(reader.next())] if flags & CONSTRAINTS else []
+    after = [reader.next() for _ in range(reader.next())] if flags & AFTER else []
+    return Record(
+        serial, flags, tuple(items[:npos]), tuple(zip(names, items[npos:], strict=True)), condition, tuple(amounts), tuple(after)
+    )
+
+
+def encode(records: Sequence[Record]) -> bytes:
+    """Write records as a key. The inverse of ``decode``."""
+    tokens: list[int] = [len(records)]
+
+    def item(value: Any) -> None:
+        stack = [value]
+        while stack:
+            one = stack.pop()
+            if type(one) is int:
+                tokens.append(one)
+            elif one[0] in (LIST, TUPLE, DICT, ROUTER):
+                tokens.extend((one[0], len(one) - 1))
+                stack.extend(reversed(one[1:]))
+            elif one[0] == KIND:
+                tokens.extend((KIND, id(one[1])))
+                stack.append(one[2])
+            else:
+                tokens.append(one[0])
+                tokens.extend(x if type(x) is int else id(x) for x in one[1:])
+
+    for r in records:
+        tokens += (r.serial, len(r.positional) | len(r.keywords) << _COUNT_BITS | r.flags << _FLAG_SHIFT)
+        tokens += (id(name) for name, _ in r.keywords)
+        if not r.flags & DIRECT:
+            for value in (*r.positional, *(v for _, v in r.keywords)):
+                item(value)
+        if r.flags & CONDITION:
+            tokens.append(r.condition)
+        if r.flags & CONSTRAINTS:
+            tokens.append(len(r.constraints))
+            tokens += (token for name, amount in r.constraints for token in (id(name), amount))
+        if r.flags & AFTER:
+            tokens += (len(r.after), *r.after)
+    return array.array("q", tokens).tobytes()
+
+
+# -------------------------------------------------------------------------------------------------------- programs
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """How one operation of a program is called: ``codes`` as in :class:`Operation`, then the injected resources."""
+
+    npos: int
+    keywords: tuple[str, ...]
+    codes: tuple[tuple[Any, ...], ...] | None
+    injected: tuple[str, ...]
+    is_async: bool
+
+
+class Program:
+    """A compiled template: immutable, without a single value of the expression it was compiled from.
+
+    ``plan`` and ``table`` belong to the strategy, which also sets ``open`` (may it run hot now?) for an ``epoch``.
+    ``tasks`` are the names of the operations' tasks, ``requires`` those of injected resources.
+    """
+
+    def __init__(self, key: bytes, names: list[Any], instructions: list[Instruction]) -> None:
+        self.key = key
+        self.names = names
+        self.instructions = instructions
+        self.order: list[int] = []
+        self.groups: dict[int, int] = {}
+        self.requires: tuple[str, ...] = ()
+        self.tasks: tuple[str, ...] = ()
+        self.why: tuple[str, ...] = ()
+        self.hot = False
+        self.open = False
+        self.epoch = -1
+        self.plan: Any = None
+        self.table: Any = None
+        self.watch: list[Any] = []
+
+    def __len__(self) -> int:
+        return len(self.instructions)
+
+
+def compile_program(frame: Frame, offsets: Sequence[int], indices: Sequence[int]) -> Program:
+    """Compile the expression that the frame is waiting with.
+
+    ``offsets`` and ``indices`` are the indexed plan: stage s is ``indices[offsets[s]:offsets[s + 1]]``. An index is an
+    operation of the expression; those beyond are nodes that stand for none.
+    """
+    traced = frame._pending.trace
+    why = list(traced.why)
+    instructions = [_instruction(operation, why) for operation in traced.operations]
+    program = Program(array.array("q", traced.key).tobytes(), traced.names, instructions)
+    program.requires = tuple(sorted({name for i in instructions for name in i.injected}))
+    _schedule(program, traced.operations, offsets, indices, why)
+    program.why = tuple(dict.fromkeys(why))
+    program.hot = not why
+    program.tasks = tuple(map(_name_of, traced.operations))
+    program.watch = [o.callee for o in traced.operations if o.callee is not None]
+    return program
+
+
+def _instruction(operation: Operation, why: list[str]) -> Instruction:
+    callee = operation.callee
+    npos = len(operation.values) - len(operation.keywords)
+    if callee is None:
+        return Instruction(npos, operation.keywords, operation.codes, (), False)
+    if callee.mode is not None:
+        why.append(f"mode={callee.mode!r}")
+    missing = [p for p in callee.injects if not 0 <= p[1] < npos and p[0] not in operation.keywords]
+    if any(position == -2 for _, position, _ in missing):
+        why.append("positional-only injected parameter")
+    codes = operation.codes
+    if missing and codes is None:
+        codes = tuple((ARGUMENT, position) for position in range(len(operation.values)))
+    keywords = (*operation.keywords, *(name for name, _, _ in missing))
+    return Instruction(npos, keywords, codes, tuple(r for _, _, r in missing), callee.is_async)
+
+
+def _schedule(
+    program: Program,
+    operations: Sequence[Operation],
+    offsets: Sequence[int],
+    indices: Sequence[int],
+    why: list[str],
+) -> None:
+    """Flatten the stages: in each, synchronous operations first, then the asynchronous ones as a group."""
+    done: set[int] = set()
+    for stage in range(len(offsets) - 1):
+        members = [i for i in indices[offsets[stage] : offsets[stage + 1]] if i < len(operations)]
+        if any(not _dependencies(operations[i]) <= done for i in members):
+            why.append("the solver's plan starts a call before its arguments are there")
+            return
+        together = [i for i in members if program.instructions[i].is_async]
+        program.order += [i for i in members if not program.instructions[i].is_async]
+        if len(together) > 1:
+            program.groups[len(program.order)] = len(together)
+        program.order += together
+        done.update(members)
+    if len(program.order) != len(operations) or len(done) != len(operations) or program.order[-1] != len(done) - 1:
+        why.append("the solver's plan is not an order of all calls that ends with the target")
+
+
+def _dependencies(operation: Operation) -> set[int]:
+    found = {code[0] for code in operation.codes or () if code[0] >= 0}
+    found.update(operation.after, (amount for _, amount in operation.amounts), (operation.condition,))
+    found.discard(-1)
+    return found
+
+
+def assemble(
+    codes: Sequence[tuple[int, ...]], values: Sequence[Any], leaves: Sequence[Any], registers: Sequence[Any]
+) -> list[Any]:
+    """Run stack codes (see ``Instruction``) and return what is on the stack at the end."""
+    stack: list[Any] = []
+    made: list[Any] = []
+    for code in codes:
+        kind = code[0]
+        if kind >= 0:
+            stack.append(registers[kind])
+        elif kind == ARGUMENT:
+            stack.append(values[code[1]])
+        elif kind == LEAF:
+            stack.append(leaves[code[1]])
+        elif kind == SHARED:
+            stack.append(made[code[1]])
+        else:
+            count = code[1]
+            items = stack[len(stack) - count :]
+            del stack[len(stack) - count :]
+            if kind == DICT:
+                made.append(dict(zip(leaves[code[2] : code[2] + count], items, strict=True)))
+            else:
+                made.append(items if kind == LIST else tuple(items))
+            stack.append(made[-1])
+    return stack
+
+
+class ProgramCache:
+    """Programs by key, the least recently used dropped beyond ``max_size``, those of dead tasks at once.
+
+    Reads as a dict from key to program. ``epoch`` is raised when what the strategy decided about programs may be stale.
+    """
+
+    def __init__(self, max_size: int = 1024) -> None:
+        self.max_size = max_size
+        self.epoch = 0
+        self.steps = 0
+        self.nodes = 0
+        self._programs: dict[bytes, Program] = {}
+        self._last: dict[int, Program] = {}
+
+    def __len__(self) -> int:
+        return len(self._programs)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(list(self._programs))
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._programs
+
+    def __getitem__(self, key: bytes) -> Program:
+        return self._programs[key]
+
+    def __eq__(self, other: object) -> bool:
+        return self._programs == other
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def get(self, key: bytes, default: Any = None) -> Any:
+        """Return the program with this key, or the default."""
+        return self._programs.get(key, default)
+
+    def keys(self) -> list[bytes]:
+        """Return the keys, least recently used first."""
+        return list(self._programs)
+
+    def values(self) -> list[Program]:
+        """Return the programs, least recently used first."""
+        return list(self._programs.values())
+
+    def items(self) -> list[tuple[bytes, Program]]:
+        """Return keys and programs, least recently used first."""
+        return list(self._programs.items())
+
+    def clear(self) -> None:
+        """Forget all programs."""
+        self._programs.clear()
+        self._last.clear()
+
+    def add(self, program: Program) -> None:
+        """Keep a program until one of its tasks dies or ``max_size`` others were used after it."""
+        program.watch = [weakref.ref(c, _Dropper(self, program.key)) for c in set(program.watch)]
+        self._programs.pop(program.key, None)
+        self._programs[program.key] = program
+        while len(self._programs) > max(self.max_size, 1):
+            self.drop(next(iter(self._programs)))
+
+    def drop(self, key: bytes) -> None:
+        """Forget the program with this key, if it is there."""
+        program = self._programs.pop(key, None)
+        if program is not None:
+            for serial in [s for s, p in self._last.items() if p is program]:
+                del self._last[serial]
+
+    def find(self, trace: Trace) -> Program | None:
+        """Return the program of a traced expression: first the last one of its root's task, then any."""
+        callee = trace.operations[-1].callee
+        serial = callee.serial if callee is not None else 0
+        key = array.array("q", trace.key).tobytes()
+        last = self._last.get(serial)
+        if last is not None and last.key == key:
+            return last
+        program = self._programs.pop(key, None)
+        if program is not None:
+            self._programs[key] = program
+            if len(self._last) >= 256:
+                self._last.clear()
+            self._last[serial] = program
+        return program
+
+
+class _Dropper:
+    """Callback of a weak reference to a callee; holds the cache weakly."""
+
+    __slots__ = ("cache", "key")
+
+    def __init__(self, cache: ProgramCache, key: bytes) -> None:
+        self.cache = weakref.ref(cache)
+        self.key = key
+
+    def __call__(self, _: Any) -> None:
+        cache = self.cache()
+        if cache is not None:
+            cache.drop(self.key)
+
+
+# ----------------------------------------------------------------------------------------------------- frame and loop
+
+
+class _Level:
+    """An expression being evaluated: its program, what was traced, the results so far."""
+
+    __slots__ = ("parent", "pc", "program", "registers", "trace")
+
+    def __init__(self, program: Program, trace: Trace, parent: int) -> None:
+        self.program = program
+        self.trace = trace
+        self.registers: list[Any] = [None] * len(trace.operations)
+        self.pc = 0
+        self.parent = parent  # the operation of the level below that waits for this value
+
+
+class _Pending:
+    """An expression that waits for full processing."""
+
+    __slots__ = ("lazy", "parent", "program", "results", "trace")
+
+    def __init__(self, lazy: Any, trace: Trace, program: Program | None, parent: int) -> None:
+        self.lazy = lazy
+        self.trace = trace
+        self.program = program
+        self.parent = parent
+        self.results: dict[int, Any] = {}  # of operations that have run hot before
+
+
+class Frame:
+    """The evaluation stack of one expression: tail calls replace the top level, expansions of inner calls push one."""
+
+    def __init__(self, cache: ProgramCache, resources: dict[str, Any], hot: bool = True) -> None:
+        self.cache = cache
+        self.resources = resources
+        self.hot = hot
+        self.last: Program | None = None  # of the last step, if that was hot
+        self.value: Any = None
+        self.awaitable: Any = None
+        self.yielded: Any = None
+        self.started = False
+        self.group: list[int] = []
+        self.op = -1
+        self.error: BaseException | None = None
+        self.steps = 0
+        self.nodes = 0
+        self._levels: list[_Level] = []
+        self._waiting: _Pending | None = None
+        self._done = False
+        self._inbox: tuple[Any, bool] | None = None
+
+    # What a strategy reads while a step waits for full processing.
+
+    @property
+    def _pending(self) -> _Pending:
+        if self._waiting is None:
+            raise RuntimeError("no expression of this frame waits for full processing")
+        return self._waiting
+
+    @property
+    def lazy(self) -> Any:
+        """The lazy result that waits for full processing."""
+        return self._pending.lazy
+
+    @property
+    def program(self) -> Program | None:
+        """The program of what waits, or of the top level; None when there is none yet."""
+        if self._waiting is not None:
+            return self._waiting.program
+        return self._levels[-1].program if self._levels else None
+
+    @property
+    def expression(self) -> Expression:
+        """What was traced of the step that waits, or of the top level."""
+        return _expression(self._waiting.trace if self._waiting is not None else self._levels[-1].trace)
+
+    @property
+    def results(self) -> dict[int, Any]:
+        """Results that the step that waits has already, by operation."""
+        return self._pending.results
+
+    @property
+    def depth(self) -> int:
+        """Levels in evaluation."""
+        return len(self._levels) + (self._waiting is not None)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a step waits for full processing."""
+        return self._waiting is not None
+
+    @property
+    def key(self) -> bytes:
+        """Template key of the step that waits."""
+        return array.array("q", self._pending.trace.key).tobytes()
+
+    @property
+    def unkeyed(self) -> str:
+        """Why no plan may be kept for the step that waits; empty if one may."""
+        return self._pending.trace.unkeyed
+
+    def name_of(self, op: int) -> str:
+        """Return the name of the task of an operation of the top level."""
+        return cast(str, self._levels[-1].trace.operations[op].callee.name)
+
+    def func_of(self, op: int) -> Any:
+        """Return the function of an operation of the top level."""
+        return self._levels[-1].trace.operations[op].callee.func
+
+    def is_async(self, op: int) -> bool:
+        """Return whether the function of an operation of the top level is a coroutine function."""
+        return self._levels[-1].program.instructions[op].is_async
+
+    def retry_of(self, op: int) -> Any:
+        """Return the retry policy of an operation of the top level, or None."""
+        return self._levels[-1].trace.operations[op].retry
+
+    # What a strategy does.
+
+    def begin(self, lazy: Any) -> None:
+        """Start with an expression. The frame must be new or done."""
+        self._done = False
+        self._push(lazy, -1)
+
+    def enter(self, program: Program) -> None:
+        """Run hot what waits for full processing."""
+        pending = self._pending
+        self._waiting = None
+        self._levels.append(_Level(program, pending.trace, pending.parent))
+
+    def finish(self, value: Any) -> None:
+        """Give the value that the target's function returned in full processing; it may be lazy."""
+        pending = self._pending
+        name = _name_of(pending.trace.operations[-1])
+        self._waiting = None
+        if pending.parent < 0:
+            self.last = None
+        following = continuation(value, name)
+        if following is None:
+            self._complete(value, pending.parent)
+        else:
+            self._push(following, pending.parent)
+
+    def suspend(self) -> None:
+        """Hand the rest of the top level over to full processing; ``results`` has what has been computed."""
+        level = self._levels.pop()
+        lazy = level.trace.operations[-1].lazy
+        self._waiting = pending = _Pending(lazy, level.trace, level.program, level.parent)
+        pending.results = {i: level.registers[i] for i in level.program.order[: level.pc]}
+
+    def resume(self, value: Any) -> None:
+        """Give the value of the awaitable."""
+        self.awaitable = self.yielded = None
+        self._inbox = (value, True)
+
+    def again(self) -> None:
+        """Try the failed operation once more."""
+        self.error = self.awaitable = self.yielded = None
+
+    def settle(self, values: Sequence[Any]) -> None:
+        """Give the final values of ``group``, in its order."""
+        level = self._levels[-1]
+        for op, value in zip(self.group, values, strict=True):
+            level.registers[op] = value
+        level.pc += len(self.group)
+        self.nodes += len(self.group)
+        self.group = []
+
+    def arguments(self, op: int) -> tuple[list[Any], dict[str, Any]]:
+        """Return the arguments of an operation of the top level."""
+        level = self._levels[-1]
+        values, keywords = _values(self, level, op)
+        npos = len(values) - len(keywords)
+        return values[:npos], dict(zip(keywords, values[npos:], strict=True))
+
+    def close(self) -> None:
+        """Drop everything that is held."""
+        self._levels.clear()
+        self._waiting = self._inbox = None
+        self.value = self.awaitable = self.yielded = self.error = None
+        self.cache.steps += self.steps
+        self.cache.nodes += self.nodes
+
+    # The kernel's own.
+
+    def _push(self, lazy: Any, parent: int) -> None:
+        traced = Trace(lazy)
+        program = None if traced.unkeyed else self.cache.find(traced)
+        if (
+            program is not None
+            and self.hot
+            and program.open
+            and program.epoch == self.cache.epoch
+            and all(name in self.resources for name in program.requires)
+        ):
+            self._levels.append(_Level(program, traced, parent))
+            self.steps += 1
+        else:
+            self._waiting = _Pending(lazy, traced, program, parent)
+
+    def _complete(self, value: Any, parent: int) -> None:
+        if parent < 0:
+            self.value = value
+            self._done = True
+            return
+        level = self._levels[-1]
+        level.registers[parent] = value
+        level.pc += 1
+        self.nodes += 1
+
+    def _deliver(self, value: Any) -> None:
+        """Take what the function of operation ``op`` returned."""
+        level = self._levels[-1]
+        following = continuation(value, level.trace.operations[self.op].callee.name)
+        if self.op == len(level.trace.operations) - 1:
+            self._levels.pop()
+            if level.parent < 0:
+                self.last = level.program
+            self.nodes += 1
+            if following is None:
+                self._complete(value, level.parent)
+            else:
+                self._push(following, level.parent)
+        elif following is None:
+            level.registers[self.op] = value
+            level.pc += 1
+            self.nodes += 1
+        else:
+            self._push(following, self.op)
+
+
+def _name_of(operation: Operation) -> str:
+    if operation.callee is not None:
+        return cast(str, operation.callee.name)
+    return f"map({getattr(operation.lazy.factory, 'name', 'factory')})"
+
+
+def _values(frame: Frame, level: _Level, op: int) -> tuple[list[Any], tuple[str, ...]]:
+    operation = level.trace.operations[op]
+    instruction = level.program.instructions[op]
+    if instruction.codes is None:
+        return list(operation.values), instruction.keywords
+    values = assemble(instruction.codes, operation.values, level.trace.leaves, level.registers)
+    values += [frame.resources[name] for name in instruction.injected]
+    return values, instruction.keywords
+
+
+def _execute_hot_node(frame: Frame, i: int) -> Any:
+    """Call operation ``i`` of the top level: arguments by index, call; the loop stores what it returns."""
+    level = frame._levels[-1]
+    values, keywords = _values(frame, level, i)
+    func = level.trace.operations[i].callee.func
+    if not keywords:
+        return func(*values)
+    npos = len(values) - len(keywords)
+    return func(*values[:npos], **dict(zip(keywords, values[npos:], strict=True)))
+
+
+def run(frame: Frame, deadline: float) -> int:
+    """Evaluate until something is needed from outside (see the signals) or the monotonic clock passes ``deadline``."""
+    while True:
+        if frame._waiting is not None:
+            return STEP
+        if frame._inbox is not None:
+            value, awaited = frame._inbox
+            frame._inbox = None
+        elif frame._done:
+            return DONE
+        else:
+            level = frame._levels[-1]
+            size = level.program.groups.get(level.pc)
+            if size is not None:
+                frame.group = level.program.order[level.pc : level.pc + size]
+                return GROUP
+            frame.op = level.program.order[level.pc]
+            awaited = False
+            try:
+                value = _execute_hot_node(frame, frame.op)
+            except BaseException as error:
+                frame.error = error
+                return FAILED
+        if not awaited and (level.program.instructions[frame.op].is_async or type(value) is types.CoroutineType):
+            signal = _start(frame, value)
+            if signal is not None:
+                return signal
+            value = cast(Any, frame._inbox)[0]
+            frame._inbox = None
+        frame._deliver(value)
+        if _monotonic() >= deadline and not frame._done:
+            return YIELD
+
+
+def _start(frame: Frame, awaitable: Any) -> int | None:
+    """Drive a coroutine to its first suspension; None when it has ended, with its value in the inbox."""
+    frame.awaitable = awaitable
+    frame.started = type(awaitable) is types.CoroutineType
+    if not frame.started:
+        return AWAIT
+    try:
+        frame.yielded = awaitable.send(None)
+    except StopIteration as stop:
+        frame.awaitable = None
+        frame._inbox = (stop.value, True)
+        return None
+    except BaseException as error:
+        frame.awaitable = None
+        frame.error = error
+        return FAILED
+    return AWAIT
+
+
+# ------------------------------------------------------------------------------------------------------ rehydration
+
+
+def rehydrate(
+    expression: Expression,
+    protos: Sequence[Any],
+    ops: Sequence[int],
+    node_of: Sequence[int],
+    offsets: Sequence[int],
+    indices: Sequence[int],
+) -> tuple[list[Any], list[Any], list[list[Any]]]:
+    """Bind the nodes of a template to the leaves of an expression with the same key.
+
+    ``protos[j].bound(operation, leaves, by_op)`` makes the node at position j for operation ``ops[j]``; ``node_of``
+    maps operations to positions. Returns the nodes by position, the nodes by operation and the stages of the plan.
+    """
+    nodes: list[Any] = []
+    by_op: list[Any] = []
+    for proto, op in zip(protos, ops, strict=True):
+        nodes.append(proto.bound(expression.operations[op], expression.leaves, by_op))
+    by_op += (nodes[position] for position in node_of)
+    stages = [[nodes[i] for i in indices[offsets[s] : offsets[s + 1]]] for s in range(len(offsets) - 1)]
+    return nodes, by_op, stages

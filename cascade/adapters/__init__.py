@@ -1,0 +1,1 @@
+"""Stock implementations of the protocols in ``cascade.spec.protocols``."""

@@ -1,0 +1,186 @@
+"""Ids of nodes, computed for a whole graph when the first of them is read: dependencies first, without recursion."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, MutableMapping, Sequence, ValuesView
+from typing import Any
+
+from cascade.graph.model import Node
+
+__all__ = ["Identity", "InstanceMap", "ShadowIdentity"]
+
+
+class InstanceMap(MutableMapping[str, Node]):
+    """The ``_uuid`` of every lazy result of an expression, and its node. Filled when it is first asked."""
+
+    __slots__ = ("_filled", "_lazies", "_nodes")
+
+    def __init__(self, lazies: Sequence[Any], nodes: Sequence[Node]) -> None:
+        self._lazies = lazies
+        self._nodes = nodes
+        self._filled: dict[str, Node] | None = None
+
+    @property
+    def _dict(self) -> dict[str, Node]:
+        if self._filled is None:
+            self._filled = {lazy._uuid: node for lazy, node in zip(self._lazies, self._nodes, strict=True)}
+        return self._filled
+
+    def __getitem__(self, key: str) -> Node:
+        return self._dict[key]
+
+    def __setitem__(self, key: str, node: Node) -> None:
+        self._dict[key] = node
+
+    def __delitem__(self, key: str) -> None:
+        del self._dict[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._dict)
+
+    def __len__(self) -> int:
+        return len(self._dict)
+
+    def keys(self) -> KeysView[str]:
+        """Return the uuids."""
+        return self._dict.keys()
+
+    def values(self) -> ValuesView[Node]:
+        """Return the nodes, one for each lazy result."""
+        return self._dict.values()
+
+    def items(self) -> ItemsView[str, Node]:
+        """Return uuids with their nodes."""
+        return self._dict.items()
+
+    def __repr__(self) -> str:
+        return repr(self._dict)
+
+
+class Identity:
+    """The ids of one graph's nodes.
+
+    Within a strategy they are those that the first graph of the template had (``template.ids``), so that a position
+    keeps its id from step to step; ``scope`` tells the nodes of map items and expansions from those of their parent.
+    """
+
+    __slots__ = ("by_uuid", "node_of", "nodes", "operations", "scope", "template")
+
+    def __init__(
+        self,
+        nodes: Sequence[Node],
+        operations: Sequence[Any],
+        node_of: Sequence[int],
+        by_uuid: Mapping[str, Node],
+        template: Any,
+    ) -> None:
+        self.nodes = nodes
+        self.operations = operations
+        self.node_of = node_of
+        self.by_uuid = by_uuid
+        self.template = template
+        self.scope = ""
+
+    def fill(self, node: Node, name: str) -> None:
+        """Compute attribute ``name`` of a node; ids are computed for all nodes of the graph at once."""
+        if name == "signature":
+            node.signature = _signature_of(node.callable_obj)
+            return
+        if name == "template_id" or self.template.ids is None:
+            self._compute()
+        if name == "structural_id":
+            self._take_from_template()
+
+    def _compute(self) -> None:
+        from cascade.graph.hashing import HashingService
+
+        service = HashingService()
+        ids = []
+        seen: set[int] = set()
+        by_uuid: dict[str, Any] = {}
+        for op, position in enumerate(self.node_of):
+            lazy = self.operations[op].lazy
+            if position in seen:
+                by_uuid[lazy._uuid] = self.nodes[position]
+                continue
+            seen.add(position)
+            node = self.nodes[position]
+            structural, node.template_id = service.compute_hashes(lazy, by_uuid)
+            by_uuid[lazy._uuid] = _Ids(structural, node.template_id)
+            ids.append(structural)
+        if self.template.ids is None:
+            self.template.ids = ids
+
+    def _take_from_template(self) -> None:
+        for node, base in zip(self.nodes, self.template.ids, strict=False):  # shadow nodes follow
+            node.structural_id = _scoped(self.scope, base)
+
+    def cache_id(self, node: Node) -> str:
+        """Compute the cache id of a node, and before it those of the nodes that it depends on."""
+        from cascade.graph.hashing import cache_identity
+
+        wanted = self._ancestors(next(i for i, n in enumerate(self.nodes) if n is node))
+        ids: dict[str, str] = {}
+        for op, operation in enumerate(self.operations):
+            position = self.node_of[op]
+            if position in wanted:
+                one = self.nodes[position]
+                known = one.__dict__.get("_cache_id")
+                if known is None:
+                    known = one.__dict__["_cache_id"] = cache_identity(operation.lazy, ids)
+                ids[operation.lazy._uuid] = known
+        return str(node.__dict__["_cache_id"])
+
+    def _ancestors(self, position: int) -> set[int]:
+        wanted = {position}
+        for op in range(len(self.operations) - 1, -1, -1):
+            if self.node_of[op] in wanted:
+                operation = self.operations[op]
+                wanted.update(self.node_of[c[0]] for c in operation.codes or () if c[0] >= 0)
+                wanted.update(self.node_of[a] for _, a in operation.amounts if a >= 0)
+        return wanted
+
+
+class _Ids:
+    """The ids of a node that is being identified, for those that depend on it."""
+
+    __slots__ = ("structural_id", "template_id")
+
+    def __init__(self, structural_id: str, template_id: str) -> None:
+        self.structural_id = structural_id
+        self.template_id = template_id
+
+
+class ShadowIdentity:
+    """The id of a shadow node: that of the node it was found from, and the task's name."""
+
+    __slots__ = ("parent",)
+
+    def __init__(self, parent: Node) -> None:
+        self.parent = parent
+
+    def fill(self, node: Node, name: str) -> None:
+        """Compute attribute ``name`` of a shadow node."""
+        if name == "signature":
+            node.signature = _signature_of(node.callable_obj)
+        else:
+            node.structural_id = f"shadow:{self.parent.structural_id}:{node.name}"
+            node.template_id = ""
+
+
+def _scoped(scope: str, base: str) -> str:
+    if not scope:
+        return base
+    from hashlib import sha256
+
+    return sha256(f"{scope}/{base}".encode()).hexdigest()
+
+
+def _signature_of(func: Callable[..., Any] | None) -> inspect.Signature | None:
+    if func is None:
+        return None
+    try:
+        return inspect.signature(func)
+    except (TypeError, ValueError):
+        return None

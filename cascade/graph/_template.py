@@ -1,0 +1,174 @@
+"""A template: the nodes and edges of an expression without its leaves, to be bound to the leaves of any equal one.
+
+    expression --Template--> protos + edge rules --bind--> nodes, edges
+
+Binding is linear in nodes and edges. Nothing here keeps a task, an argument or a result alive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cascade import _kernel
+from cascade.graph.model import Edge, EdgeType, Graph, Node
+
+__all__ = ["Call", "Template"]
+
+LEAF, ARGUMENT = _kernel.LEAF, _kernel.ARGUMENT
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The arguments of a node as stack codes (see the kernel's ``Operation``) over values, leaves and other nodes."""
+
+    values: tuple[Any, ...]
+    keywords: tuple[str, ...]
+    codes: Sequence[tuple[Any, ...]] | None
+    leaves: Sequence[Any]
+    nodes: Sequence[Node]
+
+
+class Proto:
+    """What the nodes of one position have in common in all expressions of a template."""
+
+    __slots__ = ("constant", "has_markers", "keys", "literals", "mapped")
+
+    def __init__(self, operation: Any) -> None:
+        npos = len(operation.values) - len(operation.keywords)
+        self.keys = (*map(str, range(npos)), *operation.keywords)
+        self.mapped = bool(operation.flags & _kernel.MAP)
+        self.constant = bool(operation.flags & _kernel.CONSTANT_CONDITION)
+        self.literals = tuple(_literals(operation, self.keys))
+        self.has_markers = any(code[0] == _kernel.INJECT for code in operation.codes or ())
+
+    def bound(self, operation: Any, leaves: Sequence[Any], nodes: Sequence[Node]) -> Node:
+        """Make the node for an operation; ``nodes`` maps operations to their nodes."""
+        node = Node.__new__(Node)
+        values, lazy, callee = operation.values, operation.lazy, operation.callee
+        attributes = node.__dict__
+        attributes["input_bindings"] = {key: values[index] for key, index in self.literals}
+        attributes["call"] = Call(values, operation.keywords, operation.codes, leaves, nodes)
+        if self.mapped:
+            _bind_map(attributes, lazy.factory)
+        else:
+            attributes["name"] = callee.name
+            attributes["callable_obj"] = callee.func
+            attributes["is_async"] = callee.is_async
+            attributes["execution_mode"] = callee.mode
+            attributes["injects"] = callee.injects
+            attributes["has_complex_inputs"] = self.has_markers or bool(callee.injects)
+        attributes["retry_policy"] = operation.retry
+        if operation.flags > _kernel.RETRY | _kernel.DIRECT:
+            attributes["cache_policy"] = lazy._cache_policy
+            attributes["constraints"] = lazy._constraints
+            if self.constant:
+                attributes["constant_condition"] = (lazy._condition,)
+        return node
+
+
+def _bind_map(attributes: dict[str, Any], factory: Any) -> None:
+    name = getattr(factory, "name", None)
+    attributes["name"] = f"map({name})" if isinstance(name, str) else "map(factory)"
+    attributes["node_type"] = "map"
+    attributes["mapping_factory"] = factory
+    attributes["injects"] = ()
+    attributes["has_complex_inputs"] = False
+
+
+def _literals(operation: Any, keys: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """Arguments that are neither a lazy nor a Router, containers included."""
+    if operation.codes is None:
+        yield from zip(keys, range(len(keys)), strict=True)
+        return
+    for index, value in enumerate(operation.values):
+        if type(value) not in (_kernel.LazyResult, _kernel.MappedLazyResult, _kernel.Router):
+            yield keys[index], index
+
+
+class Template:
+    """Protos by node position; ``ops`` maps node positions to operations, ``node_of`` operations to positions."""
+
+    __slots__ = ("ids", "node_of", "ops", "protos")
+
+    def __init__(self, expression: Any, node_of: Sequence[int] | None = None) -> None:
+        operations = expression.operations
+        self.node_of = range(len(operations)) if node_of is None else node_of
+        self.ops: Sequence[int] = range(len(operations))
+        if node_of is not None:
+            first: dict[int, int] = {}
+            for op, position in enumerate(node_of):
+                first.setdefault(position, op)
+            self.ops = list(first.values())
+        self.protos = [Proto(operations[op]) for op in self.ops]
+        self.ids: list[str] | None = None  # of the nodes by position, once somebody has read them
+
+    def bind(
+        self, expression: Any, offsets: Sequence[int], indices: Sequence[int]
+    ) -> tuple[Graph, list[list[Node]], list[Node]]:
+        """Return the graph of an expression with this template, the stages of an indexed plan, and nodes by operation."""
+        nodes, by_op, stages = _kernel.rehydrate(
+            expression, self.protos, self.ops, self.node_of, offsets, indices
+        )
+        graph = Graph(nodes=nodes)
+        bind_edges(graph.edges, expression, self.ops, by_op)
+        return graph, stages, by_op
+
+
+def bind_edges(edges: list[Edge], expression: Any, ops: Sequence[int], nodes: Sequence[Node]) -> None:
+    """Append the edges of an expression, consumer by consumer; ``nodes`` maps operations to their nodes."""
+    for op in ops:
+        operation = expression.operations[op]
+        target = nodes[op]
+        if operation.codes is not None:
+            edges.extend(_argument_edges(operation, expression.leaves, target, nodes))
+        if operation.flags & _kernel.CONDITION:
+            edges.append(Edge(nodes[operation.condition], target, "_condition", EdgeType.CONDITION))
+        for name, amount in operation.amounts:
+            if amount >= 0:
+                edges.append(Edge(nodes[amount], target, name, EdgeType.CONSTRAINT))
+        for one in operation.after:
+            edges.append(Edge(nodes[one], target, "<sequence>", EdgeType.SEQUENCE))
+
+
+_Found = list[tuple[str, Node, EdgeType, Any]]  # path below a value, source, type, Router
+
+
+def _argument_edges(operation: Any, leaves: Sequence[Any], target: Node, nodes: Sequence[Node]) -> Iterator[Edge]:
+    """Run the stack codes on paths instead of values."""
+    npos = len(operation.values) - len(operation.keywords)
+    stack: list[_Found] = []
+    made: list[_Found] = []
+    for code in operation.codes:
+        kind = code[0]
+        if kind >= 0:
+            stack.append([("", nodes[kind], EdgeType.DATA, None)])
+        elif kind in (_kernel.LIST, _kernel.TUPLE, _kernel.DICT, _kernel.ROUTER):
+            items = stack[len(stack) - code[1] :]
+            del stack[len(stack) - code[1] :]
+            made.append(_nested(kind, code, items, leaves))
+            stack.append(made[-1])
+        elif kind == _kernel.SHARED:
+            stack.append(made[code[1]])
+        elif kind != _kernel.KIND:
+            stack.append([])
+    for index, found in enumerate(stack):
+        key = str(index) if index < npos else operation.keywords[index - npos]
+        for path, source, edge_type, router in found:
+            yield Edge(source, target, key + path, edge_type, router)
+
+
+def _nested(kind: int, code: tuple[Any, ...], items: list[_Found], leaves: Sequence[Any]) -> _Found:
+    if kind == _kernel.ROUTER:
+        router = leaves[code[2]]
+        found: _Found = [(path, source, EdgeType.DATA, router) for path, source, _, _ in items[0]]
+        for key, routes in zip(router.routes, items[1:], strict=True):
+            found += [(f".route[{key}]{p}", s, EdgeType.ROUTER_ROUTE, None) for p, s, _, _ in routes]
+        return found
+    steps: Any = [f"[{i}]" for i in range(code[1])]
+    if kind == _kernel.DICT:
+        steps = [f".{key}" for key in leaves[code[2] : code[2] + code[1]]]
+    return [(step + p, s, t, r) for step, found in zip(steps, items, strict=True) for p, s, t, r in found]
+
+

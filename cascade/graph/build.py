@@ -1,0 +1,125 @@
+"""From a lazy result to a graph: trace, nodes, edges, then the tasks that might be called next (shadow nodes).
+
+Cost: linear in lazy results and arguments. Ids, signatures and the instance map are made when they are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping, Sequence
+from typing import Any
+
+from cascade import _kernel
+from cascade.graph._identity import Identity, InstanceMap
+from cascade.graph._shadows import add_shadows
+from cascade.graph._template import Template
+from cascade.graph.hashing import HashingService
+from cascade.graph.model import Graph, Node
+from cascade.graph.registry import NodeRegistry
+
+__all__ = ["GraphBuilder", "build_graph"]
+
+
+class GraphBuilder:
+    """Builds one graph; ``registry`` shares nodes of equal structure with other graphs."""
+
+    def __init__(self, registry: NodeRegistry | None = None) -> None:
+        self.graph = Graph()
+        self.registry = registry
+        self.hashing_service = HashingService()
+
+    def build(self, target: Any) -> tuple[Graph, MutableMapping[str, Node]]:
+        """Return the graph of ``target`` and the node of each lazy result by its ``_uuid``.
+
+        Raises:
+            TypeError: ``target`` is no lazy result.
+            CycleError: a lazy result depends on itself.
+            UncalledTaskError: a task is passed where a call of it belongs.
+        """
+        if type(target) not in (_kernel.LazyResult, _kernel.MappedLazyResult):
+            raise TypeError(
+                f"Cannot build graph from type {type(target).__name__}: give a lazy result, that is, call a task"
+            )
+        expression = _kernel.trace(target)
+        operations = expression.operations
+        template = Template(expression, self._merge(expression))
+        self.graph, _, nodes = template.bind(expression, (), ())
+        instance_map = InstanceMap([o.lazy for o in operations], nodes)
+        identify(self.graph, expression, template, instance_map)
+        if self.registry is not None:
+            self._share(expression, template.ops, nodes)
+        if not expression.unkeyed:
+            self.graph._template = template
+        tasks = [getattr(operations[op].lazy, "task", None) for op in template.ops]
+        add_shadows(self.graph, tasks, list(self.graph.nodes))
+        return self.graph, instance_map
+
+    def _visit(self, value: Any) -> Node:
+        """Build the graph of a lazy result and return its node."""
+        _, instance_map = self.build(value)
+        return instance_map[value._uuid]
+
+    def _merge(self, expression: Any) -> list[int] | None:
+        """Positions by operation where equal calls of pure tasks become one node; None where all are distinct."""
+        if not expression.unkeyed:
+            return None
+        made: dict[str, Any] = {}  # the first of equal calls, for the ids of those that depend on it
+        positions: dict[str, int] = {}
+        node_of = []
+        for operation in expression.operations:
+            structural, template = self.hashing_service.compute_hashes(operation.lazy, made)
+            made[operation.lazy._uuid] = _Ids(structural, template)
+            node_of.append(positions.setdefault(structural, len(positions)))
+        return node_of
+
+    def _share(self, expression: Any, ops: Sequence[int], nodes: list[Node]) -> None:
+        """Replace nodes by those that the registry has for equal structures.
+
+        A weak registry belongs to an engine: there only calls of pure tasks can ever meet again.
+        """
+        graph, registry = self.graph, self.registry
+        assert registry is not None
+        replaced: dict[int, Node] = {}
+        for position, op in enumerate(ops):
+            callee = expression.operations[op].callee
+            pure = callee is not None and callee.pure
+            if registry.weak and not pure:
+                continue
+            mine = graph.nodes[position]
+            node, created = registry.get_or_create(mine.structural_id, lambda mine=mine: mine)
+            if not created and (pure or _same_call(node, mine)):
+                replaced[id(mine)] = graph.nodes[position] = node
+        if replaced:
+            nodes[:] = [replaced.get(id(node), node) for node in nodes]
+            for edge in graph.edges:
+                edge.source = replaced.get(id(edge.source), edge.source)
+                edge.target = replaced.get(id(edge.target), edge.target)
+
+
+class _Ids:
+    """The ids of a call that is being merged."""
+
+    __slots__ = ("structural_id", "template_id")
+
+    def __init__(self, structural_id: str, template_id: str) -> None:
+        self.structural_id = structural_id
+        self.template_id = template_id
+
+
+def _same_call(one: Node, other: Node) -> bool:
+    """Whether a lazy result still is what it was when ``one`` was made; its attributes may have been set since."""
+    same = one.input_bindings.keys() == other.input_bindings.keys() and all(
+        value is other.input_bindings[key] for key, value in one.input_bindings.items()
+    )
+    return same and one.cache_policy is other.cache_policy and one.constraints == other.constraints
+
+
+def identify(graph: Graph, expression: Any, template: Template, instance_map: InstanceMap) -> None:
+    """Let the nodes of a graph compute their ids when these are read."""
+    identity = Identity(graph.nodes, expression.operations, template.node_of, instance_map, template)
+    for node in graph.nodes:
+        node.__dict__["_identity"] = identity
+
+
+def build_graph(target: Any, registry: NodeRegistry | None = None) -> tuple[Graph, MutableMapping[str, Node]]:
+    """Return the graph of a lazy result, see :meth:`GraphBuilder.build`."""
+    return GraphBuilder(registry).build(target)

@@ -1,0 +1,1 @@
+"""Tasks that the package itself puts into graphs."""

@@ -1,0 +1,16 @@
+"""Which nodes a constraint speaks of."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+
+__all__ = ["matches"]
+
+_TASK = "task:"
+
+
+def matches(scope: str, task_name: str) -> bool:
+    """Whether ``scope`` covers a node of that name: ``global`` all, ``task:<pattern>`` by wildcard, others none."""
+    if scope == "global":
+        return True
+    return scope.startswith(_TASK) and fnmatchcase(task_name, scope[len(_TASK) :])

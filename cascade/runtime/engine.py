@@ -1,0 +1,313 @@
+"""The engine: runs targets, one or many at a time, with one set of parts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+from cascade import _kernel
+from cascade.internal.inputs import ENVIRONMENT, PARAMS, _internal_gather, environment
+from cascade.runtime._wakeup import Wakeup
+from cascade.runtime.bus import MessageBus
+from cascade.runtime.constraints.handlers import (
+    ConcurrencyConstraintHandler,
+    PauseConstraintHandler,
+    RateLimitConstraintHandler,
+)
+from cascade.runtime.constraints.manager import ConstraintManager
+from cascade.runtime.events import ConnectorConnected, ConnectorDisconnected, RunFinished, RunStarted
+from cascade.runtime.processor import NodeProcessor
+from cascade.runtime.resource_container import ResourceContainer
+from cascade.runtime.resource_manager import ResourceManager
+from cascade.runtime.stats import Outcome, RunStats
+from cascade.runtime.strategies.graph import GraphExecutionStrategy
+from cascade.spec.constraint import GlobalConstraint
+from cascade.spec.protocols import Connector, Executor, Solver, StateBackend
+from cascade.spec.resource import ResourceDefinition
+
+__all__ = ["Engine"]
+
+_CONSTRAINT_TOPIC = "cascade/constraints/#"
+
+
+class Engine:
+    """Runs lazy results.
+
+    One engine serves several runs, also at once and in successive event loops; it may be made outside of any.
+
+    Args:
+        solver: orders the nodes of a graph.
+        executor: calls the functions.
+        bus: takes the events.
+        state_backend_factory: makes the state backend of a run from its id; in memory by default.
+        system_resources: capacity by name, for ``with_constraints``.
+        connector: brings constraints and carries telemetry.
+        cache_backend: kept for tasks and policies that look for it here.
+        resource_manager: counts capacity; its own by default.
+        hot: whether steps may run as compiled programs.
+        observe: ``"loops"`` publishes task events of cold and warm steps and ``LoopProgress`` of hot ones,
+            ``"steps"`` publishes the task events of every step (and so runs none hot).
+    """
+
+    def __init__(
+        self,
+        solver: Solver,
+        executor: Executor,
+        bus: MessageBus,
+        state_backend_factory: Callable[[str], StateBackend] | None = None,
+        system_resources: dict[str, Any] | None = None,
+        connector: Connector | None = None,
+        cache_backend: Any = None,
+        resource_manager: ResourceManager | None = None,
+        *,
+        hot: bool = True,
+        observe: str = "loops",
+    ) -> None:
+        self.solver = solver
+        self.executor = executor
+        self.bus = bus
+        self.connector = connector
+        self.cache_backend = cache_backend
+        self.state_backend_factory = state_backend_factory or _in_memory
+        self.resource_manager = _resource_manager(resource_manager, system_resources)
+        self._wakeup_event = Wakeup()
+        self.constraint_manager = ConstraintManager(self.resource_manager)
+        for handler in (PauseConstraintHandler(), ConcurrencyConstraintHandler(), RateLimitConstraintHandler()):
+            self.constraint_manager.register_handler(handler)
+        self.constraint_manager.set_wakeup_callback(self._wakeup_event.set)
+        self.resource_container = ResourceContainer(bus)
+        self.node_processor = NodeProcessor(executor, bus, self.resource_manager, self.constraint_manager, solver)
+        self.graph_strategy = GraphExecutionStrategy(
+            solver,
+            self.node_processor,
+            self.resource_container,
+            self.constraint_manager,
+            bus,
+            self._wakeup_event,
+            hot=hot,
+            observe=observe,
+        )
+        self.vm_strategy: Any = None
+        self.stats = RunStats()
+        self._managed_subscribers: list[Any] = []
+
+    # --------------------------------------------------------------------------------------------------- resources
+
+    def register(self, resource_def: ResourceDefinition[Any]) -> None:
+        """Make a resource known to the tasks that inject it."""
+        self.resource_container.register(resource_def)
+
+    def get_resource_provider(self, name: str) -> Callable[..., Any]:
+        """Return the generator function of a resource.
+
+        Raises:
+            KeyError: no resource of that name is registered.
+        """
+        return self.resource_container.get_provider(name)
+
+    def override_resource_provider(self, name: str, new_provider: Any) -> None:
+        """Use another provider from the next set-up of that name on."""
+        self.resource_container.override_provider(name, new_provider)
+
+    def add_subscriber(self, subscriber: Any) -> None:
+        """Let the engine shut a subscriber down (``await subscriber.shutdown()``) at the end of each run."""
+        self._managed_subscribers.append(subscriber)
+
+    # --------------------------------------------------------------------------------------------------------- runs
+
+    async def run(self, target: Any, params: dict[str, Any] | None = None, use_vm: bool = False) -> Any:
+        """Run a lazy result, or a list or tuple of them, and return its final value.
+
+        Raises:
+            TypeError: the target is nothing that can run.
+            Exception: whatever a task raised, unchanged.
+        """
+        return await self._run(target, params, use_vm, _Ending())
+
+    async def run_outcome(self, target: Any, params: dict[str, Any] | None = None) -> Outcome[Any]:
+        """Run a target and return how it ended instead of raising.
+
+        Only a cancellation of the calling asyncio Task itself is raised, because nobody else may swallow it.
+        """
+        ending = _Ending()
+        try:
+            value = await self._run(target, params, False, ending)
+        except Exception as error:
+            return Outcome("Failed", None, error, ending.run_id, ending.stats)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            return Outcome("Cancelled", None, error, ending.run_id, ending.stats)
+        return Outcome("Succeeded", value, None, ending.run_id, ending.stats)
+
+    async def _run(self, target: Any, params: dict[str, Any] | None, use_vm: bool, ending: _Ending) -> Any:
+        if isinstance(target, (list, tuple)):
+            if not target:
+                return []
+            target = _internal_gather(*target)
+        params = dict(params) if params else {}
+        status, text = "Succeeded", None
+        try:
+            return await self._connected_run(target, params, use_vm, ending)
+        except Exception as error:
+            status, text = "Failed", f"{type(error).__name__}: {error}"
+            raise
+        except BaseException as error:  # cancelled or interrupted: said, and passed on
+            status, text = _status_of(error), f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            await self._end(ending, status, text)
+
+    async def _connected_run(self, target: Any, params: dict[str, Any], use_vm: bool, ending: _Ending) -> Any:
+        run_id, bus = ending.run_id, self.bus
+        if self.connector is not None:
+            await self.connector.connect()
+            ending.connected = True
+            bus.publish(ConnectorConnected(run_id=run_id))
+            await self.connector.subscribe(_CONSTRAINT_TOPIC, self._on_constraint_update)
+        if _wants(bus, RunStarted):
+            bus.publish(RunStarted(run_id=run_id, target_tasks=[_target_name(target)], params=params))
+        _check_target(target)
+        if self.connector is not None:
+            self.register(ResourceDefinition(_yielding(self.connector), "_internal_connector"))
+        strategy = self._strategy(use_vm)
+        backend = self.state_backend_factory(run_id)
+        resources: dict[str, Any] = {PARAMS: params, ENVIRONMENT: environment()}
+        try:
+            with ExitStack() as run_stack:
+                return await strategy.execute(
+                    target=target,
+                    run_id=run_id,
+                    params=params,
+                    state_backend=backend,
+                    run_stack=run_stack,
+                    active_resources=resources,
+                )
+        finally:
+            take = getattr(strategy, "take_stats", None)
+            if take is not None:
+                ending.stats = take(run_id)
+                self.stats = _sum(self.stats, ending.stats)
+
+    def _strategy(self, use_vm: bool) -> Any:
+        if not use_vm:
+            return self.graph_strategy
+        if self.vm_strategy is None:
+            raise ValueError("use_vm=True: this engine has no VM strategy; run without it")
+        return self.vm_strategy
+
+    async def _end(self, ending: _Ending, status: str, error: str | None) -> None:
+        """Say how the run ended, after the teardown of its resources; then let go of subscribers and connector."""
+        if _wants(self.bus, RunFinished):
+            duration = time.monotonic() - ending.started
+            finished = RunFinished(
+                run_id=ending.run_id, status=status, duration=duration, error=error, stats=ending.stats
+            )
+            self.bus.publish(finished)
+        for subscriber in self._managed_subscribers:
+            shutdown = getattr(subscriber, "shutdown", None)
+            if shutdown is not None:
+                await shutdown()
+        if self.connector is not None:
+            await self.connector.disconnect()
+            self.bus.publish(ConnectorDisconnected(run_id=ending.run_id))
+
+    async def _on_constraint_update(self, topic: str, payload: dict[str, Any]) -> None:
+        """Take a constraint message: an empty payload lifts what the scope in the topic had."""
+        try:
+            if not payload:
+                self.constraint_manager.remove_constraints_by_scope(":".join(topic.split("/")[2:]))
+            else:
+                self.constraint_manager.update_constraint(
+                    GlobalConstraint(
+                        id=payload["id"],
+                        scope=payload["scope"],
+                        type=payload["type"],
+                        params=payload["params"],
+                        expires_at=payload.get("expires_at"),
+                    )
+                )
+        except Exception as error:  # whatever an operator sends, the engine goes on
+            print(f"[Engine] Error processing constraint on topic '{topic}': {error}", file=sys.stderr)
+        finally:
+            self._wakeup_event.set()
+
+    def _is_simple_task(self, lr: Any) -> bool:
+        """Whether a lazy result is a plain call: no policies, and no lazies among its arguments."""
+        if type(lr) is not _kernel.LazyResult:
+            return False
+        expression = _kernel.trace(lr)
+        operation = expression.operations[-1]
+        return len(expression.operations) == 1 and operation.flags == _kernel.DIRECT and not operation.callee.injects
+
+
+class _Ending:
+    """What is known of a run when it ends."""
+
+    __slots__ = ("connected", "run_id", "started", "stats")
+
+    def __init__(self) -> None:
+        digits = os.urandom(16).hex()
+        self.run_id = f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+        self.started = time.monotonic()
+        self.stats = RunStats()
+        self.connected = False
+
+
+def _in_memory(run_id: str) -> StateBackend:
+    from cascade.adapters.state.in_memory import InMemoryStateBackend
+
+    return InMemoryStateBackend(run_id)
+
+
+def _resource_manager(given: ResourceManager | None, capacity: dict[str, Any] | None) -> ResourceManager:
+    if given is None:
+        return ResourceManager(capacity=capacity)
+    if capacity is not None:
+        given.set_capacity(capacity)
+    return given
+
+
+def _wants(bus: Any, event: type[Any]) -> bool:
+    wants = getattr(bus, "wants", None)
+    return wants is None or bool(wants(event))
+
+
+def _status_of(error: BaseException) -> str:
+    cancelled = isinstance(error, (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit))
+    return "Cancelled" if cancelled else "Failed"
+
+
+def _target_name(target: Any) -> str:
+    if type(target) is _kernel.LazyResult:
+        return str(getattr(target.task, "name", "unknown")) if target.task is not _internal_gather else "unknown"
+    if type(target) is _kernel.MappedLazyResult:
+        return f"map({getattr(target.factory, 'name', 'factory')})"
+    return "unknown"
+
+
+def _check_target(target: Any) -> None:
+    if type(target) in (_kernel.LazyResult, _kernel.MappedLazyResult):
+        return
+    if type(target) is _kernel.Task:
+        raise TypeError(
+            f"Cannot build graph from type Task: task '{target.name}' was not called; write {target.name}(...)"
+        )
+    raise TypeError(f"Cannot build graph from type {type(target).__name__}: give a lazy result, that is, call a task")
+
+
+def _yielding(value: Any) -> Callable[[], Any]:
+    def provider() -> Any:
+        yield value
+
+    return provider
+
+
+def _sum(one: RunStats, other: RunStats) -> RunStats:
+    return RunStats(*(getattr(one, f) + getattr(other, f) for f in RunStats.__dataclass_fields__))

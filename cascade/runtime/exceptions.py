@@ -1,0 +1,104 @@
+"""Errors of a run.
+
+    Exception
+     +-- CascadeGraphError            the workflow is wrong (cascade.graph.exceptions)
+     |    +-- StaticGraphError, CycleError, UncacheableError, UncalledTaskError, ContainerError
+     +-- CascadeRuntimeError          something is missing or failed while running
+     |    +-- DependencyMissingError      a value that a call needs was skipped or never made
+     |    +-- ResourceNotFoundError       an injected resource is not there
+     |    +-- TaskArgumentError           (TypeError) a call does not fit the function's parameters
+     +-- CascadeInternalError         Cascade itself is wrong; please report it
+
+What a task raises reaches the caller as it is. Each error keeps its facts as attributes and survives pickling.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "CascadeInternalError",
+    "CascadeRuntimeError",
+    "DependencyMissingError",
+    "ResourceNotFoundError",
+    "TaskArgumentError",
+]
+
+
+class CascadeRuntimeError(Exception):
+    """Base of the errors that the engine itself raises while running."""
+
+
+class CascadeInternalError(Exception):
+    """An invariant of the engine does not hold."""
+
+
+class DependencyMissingError(CascadeRuntimeError):
+    """A value that ``task_id`` needs as ``arg_name`` is not there; ``dependency_id`` says what, and why if known."""
+
+    def __init__(self, task_id: str, arg_name: str, dependency_id: str) -> None:
+        self.task_id = task_id
+        self.arg_name = arg_name
+        self.dependency_id = dependency_id
+        super().__init__(task_id, arg_name, dependency_id)
+
+    def __str__(self) -> str:
+        return (
+            f"Task '{self.task_id}' is missing input for argument '{self.arg_name}': "
+            f"dependency {self.dependency_id} has no result"
+        )
+
+
+class ResourceNotFoundError(CascadeRuntimeError):
+    """``consumer_name`` needs the injected resource ``resource_name``, which is not there."""
+
+    def __init__(self, resource_name: str, consumer_name: str = "unknown") -> None:
+        self.resource_name = resource_name
+        self.consumer_name = consumer_name
+        super().__init__(resource_name, consumer_name)
+
+    def __str__(self) -> str:
+        return (
+            f"Resource '{self.resource_name}' required by '{self.consumer_name}' was not found: "
+            "register it with engine.register(...)"
+        )
+
+
+class TaskArgumentError(CascadeRuntimeError, TypeError):
+    """A call of ``task`` does not fit the parameters of its function: ``problem`` as Python states it."""
+
+    def __init__(self, task: str, problem: str, parameters: str = "(...)") -> None:
+        self.task = task
+        self.problem = problem
+        self.parameters = parameters
+        super().__init__(task, problem, parameters)
+
+    def __str__(self) -> str:
+        return f"task {self.task!r}: {self.problem}; it is defined as {self.task}{self.parameters}"
+
+
+def argument_error(name: str, func: Any, args: Any, kwargs: Any, error: TypeError) -> TaskArgumentError | None:
+    """Return the error to raise if ``error`` means that the arguments do not fit ``func``; None if its body raised it."""
+    if error.__traceback__ is not None and _entered(error):
+        return None
+    import inspect
+
+    try:
+        signature = inspect.signature(func)
+    except (TypeError, ValueError):
+        return None
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as misfit:
+        return TaskArgumentError(name, str(misfit), str(signature))
+    return None
+
+
+def _entered(error: BaseException) -> bool:
+    """Whether user code had started when the error was raised: its traceback then goes beyond the engine's modules."""
+    entry = error.__traceback__
+    while entry is not None:
+        if not str(entry.tb_frame.f_globals.get("__name__", "")).startswith("cascade."):
+            return True
+        entry = entry.tb_next
+    return False

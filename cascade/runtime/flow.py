@@ -1,0 +1,168 @@
+"""Which nodes are skipped: conditions, predecessors, routes that were not chosen, and what depends on them.
+
+    demand of a node = its outgoing edges (+ 1 for the target); an unselected route loses one, at 0 a node is pruned
+    and its inputs lose one each, so that what only an unselected branch needs never runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cascade.graph.model import Edge, EdgeType, Graph, Node
+from cascade.spec.protocols import StateBackend
+
+__all__ = ["FlowManager"]
+
+_DRAWN = (EdgeType.POTENTIAL, EdgeType.ITERATIVE_JUMP)
+
+
+class FlowManager:
+    """The flow of one graph in one evaluation."""
+
+    def __init__(self, graph: Graph, target_node_id: str, instance_map: Mapping[str, Node]) -> None:
+        self.graph = graph
+        self.target_node_id = target_node_id
+        self.instance_map = instance_map
+        #: Edges by the id of the node they end in.
+        self.in_edges: dict[str, list[Edge]] = {}
+        #: Edges that bring a Router's selector, by the selector's id.
+        self.routers_by_selector: dict[str, list[Edge]] = {}
+        #: Ids of the routes of each consumer of a Router, by argument path of the route.
+        self.route_source_map: dict[str, dict[str, str]] = {}
+        #: How many consumers of a node may still need it.
+        self.downstream_demand: dict[str, int] = {node.structural_id: 0 for node in graph.nodes}
+        for edge in graph.edges:
+            self._take(edge)
+        self.downstream_demand[target_node_id] = self.downstream_demand.get(target_node_id, 0) + 1
+        self._wanted: set[str] | None = None
+
+    def _take(self, edge: Edge) -> None:
+        if edge.edge_type in _DRAWN:
+            return
+        source, target = edge.source.structural_id, edge.target.structural_id
+        self.downstream_demand[source] = self.downstream_demand.get(source, 0) + 1
+        self.in_edges.setdefault(target, []).append(edge)
+        if edge.router is not None:
+            self.routers_by_selector.setdefault(source, []).append(edge)
+        if edge.edge_type is EdgeType.ROUTER_ROUTE:
+            self.route_source_map.setdefault(target, {})[edge.arg_name] = source
+
+    async def register_result(self, node_id: str, result: Any, state_backend: StateBackend) -> None:
+        """Take note of a result: the routes that it does not select are pruned."""
+        for edge in self.routers_by_selector.get(node_id, ()):
+            for key, route in edge.router.routes.items():  # type: ignore[union-attr]
+                if key != result and hasattr(route, "_uuid"):
+                    await self._release(self.instance_map[route._uuid].structural_id, state_backend)
+        if node_id in self.routers_by_selector:
+            self._wanted = None
+
+    async def _release(self, node_id: str, state_backend: StateBackend) -> None:
+        """One consumer less; what has none left is pruned, and its inputs with it."""
+        stack = [node_id]
+        while stack:
+            one = stack.pop()
+            self.downstream_demand[one] = self.downstream_demand.get(one, 0) - 1
+            if self.downstream_demand[one] > 0 or await state_backend.get_skip_reason(one) is not None:
+                continue
+            await state_backend.mark_skipped(one, "Pruned")
+            stack.extend(edge.source.structural_id for edge in self.in_edges.get(one, ()))
+
+    async def should_skip(self, node: Node, state_backend: StateBackend) -> str | None:
+        """Return why a node must not run, or None."""
+        known = await state_backend.get_skip_reason(node.structural_id)
+        if known is not None:
+            return known
+        constant = getattr(node, "constant_condition", None)
+        if isinstance(constant, tuple) and not constant[0]:
+            return "ConditionFalse"
+        edges = self.in_edges.get(node.structural_id, ())
+        for edge in edges:
+            if edge.edge_type is EdgeType.CONDITION:
+                reason = await self._judge_condition(edge.source.structural_id, state_backend)
+                if reason is not None:
+                    return reason
+        for edge in edges:
+            if edge.edge_type is EdgeType.SEQUENCE and await self._skipped(edge.source, state_backend):
+                return "UpstreamSkipped_Sequence"
+        for edge in edges:
+            if edge.edge_type is EdgeType.DATA:
+                reason = await self._judge_input(edge, state_backend)
+                if reason is not None:
+                    return reason
+        return None
+
+    async def _skipped(self, node: Node, state_backend: StateBackend) -> bool:
+        return await state_backend.get_skip_reason(node.structural_id) is not None
+
+    async def _judge_condition(self, source_id: str, state_backend: StateBackend) -> str | None:
+        if await state_backend.get_skip_reason(source_id) is not None:
+            return "UpstreamSkipped_Condition"
+        if not await state_backend.has_result(source_id):
+            return "ConditionMissing"
+        return None if await state_backend.get_result(source_id) else "ConditionFalse"
+
+    async def _judge_input(self, edge: Edge, state_backend: StateBackend) -> str | None:
+        if edge.router is not None and await state_backend.has_result(edge.source.structural_id):
+            choice = await state_backend.get_result(edge.source.structural_id)
+            route = edge.router.routes.get(choice)
+            if hasattr(route, "_uuid") and await self._skipped(self.instance_map[route._uuid], state_backend):
+                return "UpstreamSkipped_Route"
+        if await self._skipped(edge.source, state_backend) and not await self._passes(edge.source, state_backend):
+            return "UpstreamSkipped_Data"
+        return None
+
+    async def _passes(self, skipped: Node, state_backend: StateBackend) -> bool:
+        """Whether a skipped node passes an input on: its first DATA input, through several skipped nodes if need be."""
+        seen: set[str] = set()
+        node_id = skipped.structural_id
+        while node_id not in seen:
+            seen.add(node_id)
+            inputs = [e for e in self.in_edges.get(node_id, ()) if e.edge_type is EdgeType.DATA]
+            if not inputs:
+                return False
+            node_id = inputs[0].source.structural_id
+            if await state_backend.has_result(node_id):
+                return True
+            if await state_backend.get_skip_reason(node_id) is None:
+                return False
+        return False
+
+    # Routes wait for their selector: what only they need is not started before the choice is known.
+
+    @property
+    def has_routers(self) -> bool:
+        """Whether anything in this graph waits for a choice."""
+        return bool(self.routers_by_selector)
+
+    async def is_wanted(self, node: Node, state_backend: StateBackend) -> bool:
+        """Whether a node is needed whatever the open choices turn out to be."""
+        if self._wanted is None:
+            self._wanted = await self._find_wanted(state_backend)
+        return node.structural_id in self._wanted
+
+    async def _find_wanted(self, state_backend: StateBackend) -> set[str]:
+        """Backwards from the target; route edges are followed only if their selector has chosen them."""
+        wanted = {self.target_node_id}
+        stack = [self.target_node_id]
+        while stack:
+            consumer = stack.pop()
+            for edge in self.in_edges.get(consumer, ()):
+                if edge.edge_type is not EdgeType.ROUTER_ROUTE:
+                    self._add(edge.source.structural_id, wanted, stack)
+                if edge.router is not None:
+                    for source in await self._chosen(edge, state_backend):
+                        self._add(source, wanted, stack)
+        return wanted
+
+    def _add(self, node_id: str, wanted: set[str], stack: list[str]) -> None:
+        if node_id not in wanted:
+            wanted.add(node_id)
+            stack.append(node_id)
+
+    async def _chosen(self, edge: Edge, state_backend: StateBackend) -> list[str]:
+        source = edge.source.structural_id
+        if not await state_backend.has_result(source):
+            return []
+        route = edge.router.routes.get(await state_backend.get_result(source))  # type: ignore[union-attr]
+        return [self.instance_map[route._uuid].structural_id] if hasattr(route, "_uuid") else []

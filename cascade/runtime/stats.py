@@ -1,0 +1,43 @@
+"""What a run amounted to: its counters and its outcome."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+__all__ = ["Outcome", "RunStats"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class RunStats:
+    """Counters of one run.
+
+    ``hot``, ``warm`` and ``cold`` count steps by tier, ``nodes`` the nodes that ran, ``templates`` the distinct
+    templates that were built, ``yields`` how often a loop let others run; ``duration`` is in seconds.
+    """
+
+    hot: int = 0
+    warm: int = 0
+    cold: int = 0
+    nodes: int = 0
+    templates: int = 0
+    yields: int = 0
+    duration: float = 0.0
+
+    @property
+    def steps(self) -> int:
+        """Steps of all tiers together."""
+        return self.hot + self.warm + self.cold
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[T]):
+    """How a run ended: ``status`` is Succeeded (see ``value``), or Failed or Cancelled (see ``reason``)."""
+
+    status: str
+    value: T | None = None
+    reason: BaseException | None = None
+    run_id: str = ""
+    stats: RunStats = RunStats()

@@ -1,0 +1,53 @@
+"""Runs the items of a map, each as an expression of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cascade import _kernel
+from cascade.graph.model import Node
+from cascade.runtime._concurrency import Expand, run_together
+from cascade.runtime.strategies._runs import Run, Scope
+from cascade.spec.protocols import StateBackend
+
+__all__ = ["Items"]
+
+
+class Items:
+    """The sub-graph runner of one step."""
+
+    __slots__ = ("run", "scope", "strategy")
+
+    def __init__(self, strategy: Any, run: Run, scope: Scope) -> None:
+        self.strategy = strategy
+        self.run = run
+        self.scope = scope
+
+    async def __call__(self, target: Any, params: dict[str, Any], state_backend: StateBackend) -> Any:
+        """Evaluate one expression with the resources of this step."""
+        return await self.strategy.evaluate(target, self.run, self._nested(""))
+
+    def _nested(self, where: str) -> Scope:
+        through = self.run.backend if self.run.through and self.scope.top else None
+        return Scope(dict(self.scope.resources), f"{self.scope.path}/{where}", False, through)
+
+    async def together(self, node: Node, items: list[Any]) -> list[Any]:
+        """Evaluate all items: synchronous ones in order, then the others concurrently."""
+        values: list[Any] = [None] * len(items)
+        waiting = []
+        for index, item in enumerate(items):
+            scope = self._nested(f"{node.structural_id}[{index}]")
+            if _is_synchronous(item):
+                values[index] = await Expand(self.strategy.evaluate(item, self.run, scope))
+            else:
+                waiting.append((index, self.strategy.evaluate(item, self.run, scope)))
+        found = await run_together([one for _, one in waiting]) if waiting else []
+        for (index, _), value in zip(waiting, found, strict=True):
+            values[index] = value
+        return values
+
+
+def _is_synchronous(item: Any) -> bool:
+    """Whether an item's expression has no call that awaits or runs elsewhere; what its calls return may have."""
+    callees = (operation.callee for operation in _kernel.trace(item).operations)
+    return all(c is not None and not c.is_async and c.mode is None for c in callees)

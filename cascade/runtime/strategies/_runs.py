@@ -1,0 +1,132 @@
+"""What one run carries through its steps: inputs, resources, results of the step, counters, its share of the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from contextlib import ExitStack
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from cascade.runtime._concurrency import pause
+from cascade.spec.protocols import StateBackend
+
+__all__ = ["Run", "Scope", "StepState"]
+
+_MINIMUM_QUANTUM = 50e-6  # seconds
+_SHARED_QUANTUM = 1e-3  # seconds, shared by the runnable runs of an event loop
+
+_runnable: WeakKeyDictionary[Any, list[int]] = WeakKeyDictionary()
+
+
+class Run:
+    """One run. ``runnable`` is shared by the runs of one event loop: how many of them would go on at once."""
+
+    __slots__ = (
+        *("backend", "cold", "hot_nodes", "hot_steps", "params", "resources", "run_id", "stack", "started"),
+        *("last_progress", "load", "nodes", "target_id", "templates", "through", "warm", "yields"),
+    )
+
+    def __init__(
+        self,
+        run_id: str,
+        params: dict[str, Any],
+        backend: StateBackend,
+        stack: ExitStack,
+        resources: dict[str, Any],
+        through: bool,
+    ) -> None:
+        self.run_id = run_id
+        self.params = params
+        self.backend = backend
+        self.stack = stack
+        self.resources = resources  # of run scope, by name
+        self.through = through  # whether the backend sees every result, not only the last
+        self.target_id: str | None = None  # of the last step, for a backend that keeps the final result
+        self.templates = 0
+        self.hot_steps = self.hot_nodes = self.warm = self.cold = self.nodes = self.yields = 0
+        self.started = time.monotonic()
+        self.last_progress = self.started
+        loop = asyncio.get_running_loop()
+        load = _runnable.get(loop)
+        if load is None:
+            load = _runnable[loop] = [0]
+        self.load = load
+
+    def deadline(self) -> float:
+        """Return when this run has to let others run: the more would, the sooner."""
+        quantum = _SHARED_QUANTUM / max(self.load[0], 1)
+        return time.monotonic() + max(quantum, _MINIMUM_QUANTUM)
+
+    async def breathe(self) -> float:
+        """Let others run once; return the next deadline."""
+        self.yields += 1
+        await pause()
+        return self.deadline()
+
+
+class Scope:
+    """One evaluation of an expression: of the run's target, of an expansion, or of a map item.
+
+    Each has results and skip marks of its own. ``resources`` are the active ones that it sees.
+    """
+
+    __slots__ = ("path", "resources", "through", "top")
+
+    def __init__(self, resources: dict[str, Any], path: str, top: bool, through: StateBackend | None) -> None:
+        self.resources = resources
+        self.path = path
+        self.top = top
+        self.through = through
+
+
+class StepState:
+    """The state of one step: kept here, and written through to the run's backend if it wants to see every result."""
+
+    __slots__ = ("_reasons", "_results", "run", "scope")
+
+    def __init__(self, run: Run, scope: Scope) -> None:
+        self._results: dict[str, Any] = {}
+        self._reasons: dict[str, str] = {}
+        self.run = run
+        self.scope = scope
+
+    async def put_result(self, node_id: str, result: Any) -> None:
+        """Keep a result."""
+        self._results[node_id] = result
+        if self.scope.through is not None:
+            await self.scope.through.put_result(node_id, result)
+
+    async def get_result(self, node_id: str) -> Any | None:
+        """Return the result, or None."""
+        return self._results.get(node_id)
+
+    async def has_result(self, node_id: str) -> bool:
+        """Tell a stored None from nothing."""
+        return node_id in self._results
+
+    async def mark_skipped(self, node_id: str, reason: str) -> None:
+        """Note that a node was skipped."""
+        self._reasons[node_id] = reason
+        if self.scope.through is not None:
+            await self.scope.through.mark_skipped(node_id, reason)
+
+    async def get_skip_reason(self, node_id: str) -> str | None:
+        """Return why a node was skipped, or None."""
+        return self._reasons.get(node_id)
+
+    async def clear(self) -> None:
+        """Forget everything."""
+        self._results.clear()
+        self._reasons.clear()
+        await clear(self.scope.through)
+
+
+async def clear(backend: Any) -> None:
+    """Clear a backend if it can be cleared."""
+    method = getattr(backend, "clear", None)
+    if method is not None:
+        cleared = method()
+        if inspect.isawaitable(cleared):
+            await cleared

@@ -1,0 +1,1 @@
+"""Values that describe a workflow: tasks, lazy results, policies, resources, inputs, protocols. Nothing here runs."""

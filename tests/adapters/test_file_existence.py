@@ -1,0 +1,32 @@
+"""The cache policy for tasks that make a file."""
+
+from __future__ import annotations
+
+import asyncio
+
+from cascade.adapters.caching import FileExistenceCache
+
+
+def test_an_existing_file_is_a_hit_whose_value_is_the_path(tmp_path):
+    """No file, no hit; saving writes nothing."""
+    target = tmp_path / "out.txt"
+    policy = FileExistenceCache(str(target))
+
+    async def main():
+        assert await policy.check("id", {}) is None
+        await policy.save("id", {}, "value")
+        assert not target.exists()
+        target.write_text("made")
+        assert await policy.check("id", {}) == str(target)
+
+    asyncio.run(main())
+
+
+def test_the_path_may_depend_on_the_inputs(tmp_path):
+    """A function from inputs to a path is asked at every check; path objects become text."""
+    (tmp_path / "a").write_text("")
+    policy = FileExistenceCache(lambda inputs: tmp_path / inputs["name"])
+
+    assert asyncio.run(policy.check("id", {"name": "a"})) == str(tmp_path / "a")
+    assert asyncio.run(policy.check("id", {"name": "b"})) is None
+    assert asyncio.run(FileExistenceCache(tmp_path / "a").check("id", {})) == str(tmp_path / "a")

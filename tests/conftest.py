@@ -1,0 +1,13 @@
+"""Settings and fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import settings
+
+# No deadline, as machines are shared; the same examples each time, so that a failure belongs to the change it follows.
+settings.register_profile("ci", deadline=None, derandomize=True, max_examples=60, print_blob=True)
+# For a night: new examples each time.
+settings.register_profile("thorough", deadline=None, max_examples=2_000, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
