@@ -1,0 +1,141 @@
+"""Cascade: tasks that call tasks, run by an engine on asyncio.
+
+    import cascade as cs
+    countdown = cs.task(lambda n: countdown(n - 1) if n else "done", name="countdown")
+    print(cs.run(countdown(100_000)))
+
+Importing this package loads what it takes to declare tasks; everything else is loaded when it is first named.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from cascade.spec.constraint import with_constraints
+from cascade.spec.lazy_types import LazyResult
+from cascade.spec.resource import inject, resource
+from cascade.spec.routing import Router
+from cascade.spec.task import task
+
+if TYPE_CHECKING:
+    from cascade import adapters as adapters
+    from cascade import common as common
+    from cascade import context as context
+    from cascade import flow as flow
+    from cascade import graph as graph
+    from cascade import runtime as runtime
+    from cascade import spec as spec
+    from cascade._explain import explain
+    from cascade._face import _create_state_backend_factory as _create_state_backend_factory
+    from cascade._face import arun, run, run_outcome
+    from cascade.adapters.executors.local import LocalExecutor as LocalExecutor
+    from cascade.adapters.solvers.native import NativeSolver as NativeSolver
+    from cascade.common.messaging.bus import bus as bus
+    from cascade.common.renderers import CliRenderer as CliRenderer
+    from cascade.common.renderers import JsonRenderer as JsonRenderer
+    from cascade.context import get_current_context
+    from cascade.control_flow import bind, select_jump
+    from cascade.flow import pipeline, sequence
+    from cascade.graph.serialize import from_json, to_json
+    from cascade.inputs import Env, Param
+    from cascade.runtime.bus import MessageBus
+    from cascade.runtime.engine import Engine
+    from cascade.runtime.events import Event
+    from cascade.runtime.exceptions import DependencyMissingError
+    from cascade.runtime.stats import Outcome, RunStats
+    from cascade.runtime.subscribers import HumanReadableLogSubscriber as HumanReadableLogSubscriber
+    from cascade.runtime.subscribers import TelemetrySubscriber as TelemetrySubscriber
+    from cascade.spec.input import EnvSpec as EnvSpec
+    from cascade.spec.input import ParamSpec as ParamSpec
+    from cascade.spec.jump import Jump
+    from cascade.spec.protocols import Connector as Connector
+    from cascade.spec.protocols import StateBackend as StateBackend
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DependencyMissingError",
+    "Engine",
+    "Env",
+    "Event",
+    "Jump",
+    "LazyResult",
+    "MessageBus",
+    "Outcome",
+    "Param",
+    "Router",
+    "RunStats",
+    "__version__",
+    "arun",
+    "bind",
+    "explain",
+    "from_json",
+    "get_current_context",
+    "inject",
+    "pipeline",
+    "resource",
+    "run",
+    "run_outcome",
+    "select_jump",
+    "sequence",
+    "task",
+    "to_json",
+    "with_constraints",
+]
+
+#: Where the names live that are loaded when they are first asked for. Those that ``__all__`` leaves out may be imported
+#: by name: the older engine had them here.
+_HOMES = {
+    "CliRenderer": "cascade.common.renderers",
+    "Connector": "cascade.spec.protocols",
+    "DependencyMissingError": "cascade.runtime.exceptions",
+    "Engine": "cascade.runtime.engine",
+    "Env": "cascade.inputs",
+    "EnvSpec": "cascade.spec.input",
+    "Event": "cascade.runtime.events",
+    "HumanReadableLogSubscriber": "cascade.runtime.subscribers",
+    "JsonRenderer": "cascade.common.renderers",
+    "Jump": "cascade.spec.jump",
+    "LocalExecutor": "cascade.adapters.executors.local",
+    "MessageBus": "cascade.runtime.bus",
+    "NativeSolver": "cascade.adapters.solvers.native",
+    "Outcome": "cascade.runtime.stats",
+    "Param": "cascade.inputs",
+    "ParamSpec": "cascade.spec.input",
+    "RunStats": "cascade.runtime.stats",
+    "StateBackend": "cascade.spec.protocols",
+    "TelemetrySubscriber": "cascade.runtime.subscribers",
+    "_create_state_backend_factory": "cascade._face",
+    "arun": "cascade._face",
+    "bind": "cascade.control_flow",
+    "bus": "cascade.common.messaging.bus",
+    "explain": "cascade._explain",
+    "from_json": "cascade.graph.serialize",
+    "get_current_context": "cascade.context",
+    "pipeline": "cascade.flow",
+    "run": "cascade._face",
+    "run_outcome": "cascade._face",
+    "select_jump": "cascade.control_flow",
+    "sequence": "cascade.flow",
+    "to_json": "cascade.graph.serialize",
+}
+
+#: Modules that are attributes of the package without having been imported.
+_MODULES = frozenset({"adapters", "common", "context", "flow", "graph", "runtime", "spec"})
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is not None:
+        value = getattr(import_module(home), name)
+    elif name in _MODULES:
+        value = import_module(f"{__name__}.{name}")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value  # so that this is asked once
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES, *_MODULES})

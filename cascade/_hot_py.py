@@ -40,7 +40,7 @@ kernel_name = "pure Python"
 
 # What run() says. The frame holds the particulars.
 DONE: Final = 0  #: the evaluation has its value: ``frame.value``
-YIELD: Final = 1  #: the deadline has passed; call run() again
+YIELD: Final = 1  #: the deadline has passed, or the program on top may not go on as it is; call run() again
 AWAIT: Final = 2  #: ``frame.awaitable`` has yielded ``frame.yielded`` (or was not started); then resume() or fail()
 GROUP: Final = 3  #: the operations ``frame.group`` may run together; then settle()
 STEP: Final = 4  #: the expression ``frame.lazy`` needs full processing; then enter() or finish()
@@ -510,6 +510,27 @@ def holds_markers(container: Any) -> bool:
     return False
 
 
+def _plain_router(router: Router) -> Router:
+    """Return a Router whose selector is a lazy result and whose routes are lazy results or plain values.
+
+    Whatever else holds markers (containers, Routers, inject markers) becomes a call that returns its value, so that it
+    can be pruned like any other route.
+    """
+    selector, routes = router.selector, router.routes
+    changed = {key: LazyResult(_gather, (route,), {}) for key, route in routes.items() if _is_compound(route)}
+    if changed:
+        routes = {key: changed.get(key, route) for key, route in routes.items()}
+    if not _is_lazy(selector):
+        selector = LazyResult(_gather, (selector,), {})
+    return router if selector is router.selector and not changed else Router(selector, routes)
+
+
+def _is_compound(value: Any) -> bool:
+    """Whether a value holds markers without being a lazy result."""
+    cls = type(value)
+    return cls is Router or cls is Inject or (isinstance(value, (list, tuple, dict)) and holds_markers(value))
+
+
 def continuation(value: Any, name: str) -> Any:
     """Return the expression that a value returned by task ``name`` stands for, or None when it is final.
 
@@ -536,7 +557,7 @@ class Operation:
     ``codes`` is None when the values are the arguments as they are. Otherwise it is a program for a stack: a register
     pushes its result, ARGUMENT j one of the values, LEAF k a leaf, INJECT a resource by name; LIST n, TUPLE n and
     DICT n k replace n items by a container (the keys of a dict are the leaves from k on), ROUTER n k by the chosen one
-    (leaf k is the Router), KIND k turns a container into one like leaf k; SHARED k pushes the k-th container again.
+    (leaf k is the Router, the keys of its routes follow), KIND k turns a container into one like leaf k; SHARED k pushes the k-th container again.
     """
 
     callee: Any
@@ -697,8 +718,12 @@ class _Parts:
         if lazy._cache_policy is not None:
             self._cold(CACHE, "cache")
         if lazy._condition is not None:
-            self._cold(CONDITION if _is_lazy(lazy._condition) else CONSTANT_CONDITION, "run_if")
             self.condition = lazy._condition
+            if type(self.condition) is Router:
+                self.condition = LazyResult(_gather, (self.condition,), {})
+            elif type(self.condition) is Task:
+                raise _problem("passed", (self._shown(0)[0], "run_if"), self.condition)
+            self._cold(CONDITION if _is_lazy(self.condition) else CONSTANT_CONDITION, "run_if")
         if lazy._constraints:
             self._cold(CONSTRAINTS, "with_constraints")
             self.amounts = list(lazy._constraints.requirements.items())
@@ -789,9 +814,10 @@ class _Parts:
         opened = _Open(item, iter(()), len(tokens), len(self.leaves))
         cls = type(item)
         if cls is Router:
-            items = [item.selector, *item.routes.values()]
+            router = _plain_router(item)
+            items = [router.selector, *router.routes.values()]
             tokens += [ROUTER, len(items)]
-            self.leaves.append(item)
+            self.leaves += (router, *router.routes)
             opened.found = True
             self.why.append("router")
         else:
@@ -873,7 +899,7 @@ def _postfix(items: Sequence[Sequence[Any]], leaf: int, registers: dict[int, int
             else:
                 count = next(rest)
                 stack.append([count, (token, count, leaf) if token in (DICT, ROUTER) else (token, count)])
-                leaf += count if token == DICT else token == ROUTER
+                leaf += count if token in (DICT, ROUTER) else 0
                 if count:
                     continue
                 codes.append(stack.pop()[1])
@@ -1501,7 +1527,10 @@ def _execute_hot_node(frame: Frame, i: int) -> Any:
 
 
 def run(frame: Frame, deadline: float) -> int:
-    """Evaluate until something is needed from outside (see the signals) or the monotonic clock passes ``deadline``."""
+    """Evaluate until something is needed from outside (see the signals) or the monotonic clock passes ``deadline``.
+
+    A program runs only while it is ``open`` for the cache's ``epoch``; YIELD gives the strategy the word otherwise.
+    """
     while True:
         if frame._waiting is not None:
             return STEP
@@ -1512,6 +1541,8 @@ def run(frame: Frame, deadline: float) -> int:
             return DONE
         else:
             level = frame._levels[-1]
+            if not level.program.open or level.program.epoch != frame.cache.epoch:
+                return YIELD
             size = level.program.groups.get(level.pc)
             if size is not None:
                 frame.group = level.program.order[level.pc : level.pc + size]
@@ -1566,13 +1597,14 @@ def rehydrate(
 ) -> tuple[list[Any], list[Any], list[list[Any]]]:
     """Bind the nodes of a template to the leaves of an expression with the same key.
 
-    ``protos[j].bound(operation, leaves, by_op)`` makes the node at position j for operation ``ops[j]``; ``node_of``
-    maps operations to positions. Returns the nodes by position, the nodes by operation and the stages of the plan.
+    ``protos[j].bound(operation, leaves, nodes, node_of)`` makes the node at position j for operation ``ops[j]``;
+    ``nodes`` has those before it, ``node_of`` maps operations to positions. Returns the nodes by position, the nodes by
+    operation and the stages of the plan.
     """
     nodes: list[Any] = []
-    by_op: list[Any] = []
     for proto, op in zip(protos, ops, strict=True):
-        nodes.append(proto.bound(expression.operations[op], expression.leaves, by_op))
-    by_op += (nodes[position] for position in node_of)
-    stages = [[nodes[i] for i in indices[offsets[s] : offsets[s + 1]]] for s in range(len(offsets) - 1)]
+        nodes.append(proto.bound(expression.operations[op], expression.leaves, nodes, node_of))
+    by_op = [nodes[position] for position in node_of]
+    count = len(nodes)  # positions beyond are shadow nodes, which never run
+    stages = [[nodes[i] for i in indices[offsets[s] : offsets[s + 1]] if i < count] for s in range(len(offsets) - 1)]
     return nodes, by_op, stages

@@ -16,7 +16,6 @@ rules decide whether that is an error or an identity.
 
 from __future__ import annotations
 
-import builtins
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from copyreg import dispatch_table
@@ -194,6 +193,7 @@ class _ConstantRules:
 _REBUILDABLE = frozenset(
     {"collections", "datetime", "decimal", "fractions", "ipaddress", "pathlib", "re", "uuid", "zoneinfo"}
 )
+_HEAP_TYPE = 1 << 9
 _NOT_FOUND = "is a class that cannot be found under its module and name"
 
 
@@ -220,7 +220,8 @@ def _describe(value: Any) -> bytes | Composite | str:
 
 def _class_reference(value: type) -> bytes | str:
     module, qualname = value.__module__, value.__qualname__
-    if vars(builtins).get(qualname) is not value and find(module, qualname) is not value:
+    # Classes written in C exist once, even where no module shows them (such as NoneType).
+    if value.__flags__ & _HEAP_TYPE and find(module, qualname) is not value:
         return _NOT_FOUND
     return leaf(b"t", text(module) + text(qualname))
 

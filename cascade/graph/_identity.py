@@ -59,86 +59,76 @@ class InstanceMap(MutableMapping[str, Node]):
 
 
 class Identity:
-    """The ids of one graph's nodes.
+    """The ids of one graph's nodes, by position; it does not refer to the nodes, which refer to it.
 
     Within a strategy they are those that the first graph of the template had (``template.ids``), so that a position
     keeps its id from step to step; ``scope`` tells the nodes of map items and expansions from those of their parent.
     """
 
-    __slots__ = ("by_uuid", "node_of", "nodes", "operations", "scope", "template")
+    __slots__ = ("_cache_ids", "_template_ids", "operations", "scope", "template")
 
-    def __init__(
-        self,
-        nodes: Sequence[Node],
-        operations: Sequence[Any],
-        node_of: Sequence[int],
-        by_uuid: Mapping[str, Node],
-        template: Any,
-    ) -> None:
-        self.nodes = nodes
+    def __init__(self, nodes: Sequence[Node], operations: Sequence[Any], template: Any) -> None:
         self.operations = operations
-        self.node_of = node_of
-        self.by_uuid = by_uuid
         self.template = template
         self.scope = ""
+        self._template_ids: list[str] | None = None
+        self._cache_ids: dict[int, str] = {}
+        for position, node in enumerate(nodes):
+            node.__dict__["_identity"] = self
+            node.__dict__["_position"] = position
 
     def fill(self, node: Node, name: str) -> None:
         """Compute attribute ``name`` of a node; ids are computed for all nodes of the graph at once."""
+        position = node.__dict__["_position"]
         if name == "signature":
             node.signature = _signature_of(node.callable_obj)
-            return
-        if name == "template_id" or self.template.ids is None:
+        elif name == "template_id":
             self._compute()
-        if name == "structural_id":
-            self._take_from_template()
+            assert self._template_ids is not None
+            node.template_id = self._template_ids[position]
+        else:
+            if self.template.ids is None:
+                self._compute()
+            node.structural_id = _scoped(self.scope, self.template.ids[position])
 
     def _compute(self) -> None:
+        if self._template_ids is not None:
+            return
         from cascade.graph.hashing import HashingService
 
         service = HashingService()
-        ids = []
-        seen: set[int] = set()
+        found: list[_Ids] = []
         by_uuid: dict[str, Any] = {}
-        for op, position in enumerate(self.node_of):
-            lazy = self.operations[op].lazy
-            if position in seen:
-                by_uuid[lazy._uuid] = self.nodes[position]
-                continue
-            seen.add(position)
-            node = self.nodes[position]
-            structural, node.template_id = service.compute_hashes(lazy, by_uuid)
-            by_uuid[lazy._uuid] = _Ids(structural, node.template_id)
-            ids.append(structural)
+        for operation, position in zip(self.operations, self.template.node_of, strict=True):
+            if position == len(found):
+                found.append(_Ids(*service.compute_hashes(operation.lazy, by_uuid)))
+            by_uuid[operation.lazy._uuid] = found[position]
+        self._template_ids = [ids.template_id for ids in found]
         if self.template.ids is None:
-            self.template.ids = ids
-
-    def _take_from_template(self) -> None:
-        for node, base in zip(self.nodes, self.template.ids, strict=False):  # shadow nodes follow
-            node.structural_id = _scoped(self.scope, base)
+            self.template.ids = [ids.structural_id for ids in found]
 
     def cache_id(self, node: Node) -> str:
         """Compute the cache id of a node, and before it those of the nodes that it depends on."""
         from cascade.graph.hashing import cache_identity
 
-        wanted = self._ancestors(next(i for i, n in enumerate(self.nodes) if n is node))
+        wanted = self._ancestors(node.__dict__["_position"])
         ids: dict[str, str] = {}
-        for op, operation in enumerate(self.operations):
-            position = self.node_of[op]
+        for operation, position in zip(self.operations, self.template.node_of, strict=True):
             if position in wanted:
-                one = self.nodes[position]
-                known = one.__dict__.get("_cache_id")
+                known = self._cache_ids.get(position)
                 if known is None:
-                    known = one.__dict__["_cache_id"] = cache_identity(operation.lazy, ids)
+                    known = self._cache_ids[position] = cache_identity(operation.lazy, ids)
                 ids[operation.lazy._uuid] = known
-        return str(node.__dict__["_cache_id"])
+        return self._cache_ids[node.__dict__["_position"]]
 
     def _ancestors(self, position: int) -> set[int]:
         wanted = {position}
+        node_of = self.template.node_of
         for op in range(len(self.operations) - 1, -1, -1):
-            if self.node_of[op] in wanted:
+            if node_of[op] in wanted:
                 operation = self.operations[op]
-                wanted.update(self.node_of[c[0]] for c in operation.codes or () if c[0] >= 0)
-                wanted.update(self.node_of[a] for _, a in operation.amounts if a >= 0)
+                wanted.update(node_of[c[0]] for c in operation.codes or () if c[0] >= 0)
+                wanted.update(node_of[a] for _, a in operation.amounts if a >= 0)
         return wanted
 
 

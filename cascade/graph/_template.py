@@ -21,19 +21,22 @@ LEAF, ARGUMENT = _kernel.LEAF, _kernel.ARGUMENT
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """The arguments of a node as stack codes (see the kernel's ``Operation``) over values, leaves and other nodes."""
+    """The arguments of a node as stack codes (see the kernel's ``Operation``) over values, leaves and other nodes.
+
+    ``nodes`` has the nodes that the codes name, by operation: only those, so that no node refers to itself.
+    """
 
     values: tuple[Any, ...]
     keywords: tuple[str, ...]
     codes: Sequence[tuple[Any, ...]] | None
     leaves: Sequence[Any]
-    nodes: Sequence[Node]
+    nodes: Mapping[int, Node]
 
 
 class Proto:
     """What the nodes of one position have in common in all expressions of a template."""
 
-    __slots__ = ("constant", "has_markers", "keys", "literals", "mapped")
+    __slots__ = ("constant", "has_markers", "keys", "literals", "mapped", "needs")
 
     def __init__(self, operation: Any) -> None:
         npos = len(operation.values) - len(operation.keywords)
@@ -41,15 +44,17 @@ class Proto:
         self.mapped = bool(operation.flags & _kernel.MAP)
         self.constant = bool(operation.flags & _kernel.CONSTANT_CONDITION)
         self.literals = tuple(_literals(operation, self.keys))
+        self.needs = tuple(dict.fromkeys(code[0] for code in operation.codes or () if code[0] >= 0))
         self.has_markers = any(code[0] == _kernel.INJECT for code in operation.codes or ())
 
-    def bound(self, operation: Any, leaves: Sequence[Any], nodes: Sequence[Node]) -> Node:
-        """Make the node for an operation; ``nodes`` maps operations to their nodes."""
+    def bound(self, operation: Any, leaves: Sequence[Any], nodes: Sequence[Node], node_of: Sequence[int]) -> Node:
+        """Make the node for an operation; ``nodes`` are those before it, ``node_of`` their positions by operation."""
         node = Node.__new__(Node)
         values, lazy, callee = operation.values, operation.lazy, operation.callee
         attributes = node.__dict__
         attributes["input_bindings"] = {key: values[index] for key, index in self.literals}
-        attributes["call"] = Call(values, operation.keywords, operation.codes, leaves, nodes)
+        needed = {op: nodes[node_of[op]] for op in self.needs}
+        attributes["call"] = Call(values, operation.keywords, operation.codes, leaves, needed)
         if self.mapped:
             _bind_map(attributes, lazy.factory)
         else:
@@ -161,9 +166,9 @@ def _argument_edges(operation: Any, leaves: Sequence[Any], target: Node, nodes: 
 
 def _nested(kind: int, code: tuple[Any, ...], items: list[_Found], leaves: Sequence[Any]) -> _Found:
     if kind == _kernel.ROUTER:
-        router = leaves[code[2]]
+        router, *keys = leaves[code[2] : code[2] + code[1]]
         found: _Found = [(path, source, EdgeType.DATA, router) for path, source, _, _ in items[0]]
-        for key, routes in zip(router.routes, items[1:], strict=True):
+        for key, routes in zip(keys, items[1:], strict=True):
             found += [(f".route[{key}]{p}", s, EdgeType.ROUTER_ROUTE, None) for p, s, _, _ in routes]
         return found
     steps: Any = [f"[{i}]" for i in range(code[1])]

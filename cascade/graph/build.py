@@ -44,9 +44,9 @@ class GraphBuilder:
         template = Template(expression, self._merge(expression))
         self.graph, _, nodes = template.bind(expression, (), ())
         instance_map = InstanceMap([o.lazy for o in operations], nodes)
-        identify(self.graph, expression, template, instance_map)
+        self.graph._identity = Identity(self.graph.nodes, operations, template)
         if self.registry is not None:
-            self._share(expression, template.ops, nodes)
+            self._share(expression, template, nodes)
         if not expression.unkeyed:
             self.graph._template = template
         tasks = [getattr(operations[op].lazy, "task", None) for op in template.ops]
@@ -71,23 +71,26 @@ class GraphBuilder:
             node_of.append(positions.setdefault(structural, len(positions)))
         return node_of
 
-    def _share(self, expression: Any, ops: Sequence[int], nodes: list[Node]) -> None:
-        """Replace nodes by those that the registry has for equal structures.
+    def _share(self, expression: Any, template: Template, nodes: list[Node]) -> None:
+        """Replace nodes by those that the registry has for equal structures, dependencies included.
 
         A weak registry belongs to an engine: there only calls of pure tasks can ever meet again.
         """
         graph, registry = self.graph, self.registry
         assert registry is not None
         replaced: dict[int, Node] = {}
-        for position, op in enumerate(ops):
-            callee = expression.operations[op].callee
-            pure = callee is not None and callee.pure
-            if registry.weak and not pure:
+        own: set[int] = set()  # positions of nodes that stay this graph's alone, so what depends on them does too
+        for position, op in enumerate(template.ops):
+            operation, mine = expression.operations[op], graph.nodes[position]
+            pure = operation.callee is not None and operation.callee.pure
+            if (registry.weak and not pure) or not own.isdisjoint(_dependencies(operation, template)):
+                own.add(position)
                 continue
-            mine = graph.nodes[position]
             node, created = registry.get_or_create(mine.structural_id, lambda mine=mine: mine)
             if not created and (pure or _same_call(node, mine)):
                 replaced[id(mine)] = graph.nodes[position] = node
+            elif not created:
+                own.add(position)
         if replaced:
             nodes[:] = [replaced.get(id(node), node) for node in nodes]
             for edge in graph.edges:
@@ -113,11 +116,10 @@ def _same_call(one: Node, other: Node) -> bool:
     return same and one.cache_policy is other.cache_policy and one.constraints == other.constraints
 
 
-def identify(graph: Graph, expression: Any, template: Template, instance_map: InstanceMap) -> None:
-    """Let the nodes of a graph compute their ids when these are read."""
-    identity = Identity(graph.nodes, expression.operations, template.node_of, instance_map, template)
-    for node in graph.nodes:
-        node.__dict__["_identity"] = identity
+def _dependencies(operation: Any, template: Template) -> set[int]:
+    """Positions of the nodes that an operation depends on, for whatever reason."""
+    ops = {code[0] for code in operation.codes or ()} | {amount for _, amount in operation.amounts}
+    return {template.node_of[op] for op in (*ops, *operation.after, operation.condition) if op >= 0}
 
 
 def build_graph(target: Any, registry: NodeRegistry | None = None) -> tuple[Graph, MutableMapping[str, Node]]:

@@ -130,15 +130,20 @@ def _argument_tokens(result: Any, encode: Callable[[Any, str], bytes]) -> Iterat
         yield text(name) + encode(value, name)
 
 
-def _task_token(result: Any, rules: _IdentityRules, label: str = "") -> bytes:
-    """Return the token of what the call calls: function content and name."""
-    from cascade.graph._canonical import encode, text
+def _task_token(result: Any, rules: _IdentityRules) -> bytes:
+    """Return the token of what is called, once or for each item: name and function content."""
+    from cascade.graph._canonical import text
     from cascade.graph._functions import function_token
 
     callee = _callee(result)
-    if issubclass(type(callee), Task):
-        return text(callee.name) + function_token(callee.func, rules, label)
-    return encode(callee, rules, label)
+    function = callee.func if issubclass(type(callee), Task) else callee
+    return _kind_token(result) + text(_name(callee)) + function_token(function, rules)
+
+
+def _kind_token(result: Any) -> bytes:
+    from cascade.graph._canonical import text
+
+    return text("map" if issubclass(type(result), MappedLazyResult) else "call")
 
 
 def _policy_tokens(result: Any, encode: _Encoder, template: bool) -> Iterator[bytes]:
@@ -255,7 +260,7 @@ def cache_identity(result: Any, dep_ids: Mapping[str, str]) -> str:
         UncacheableError: the function or an argument has no canonical content.
     """
     _check(result)
-    from cascade.graph._canonical import encode, text
+    from cascade.graph._canonical import encode
     from cascade.graph._functions import function_token
 
     callee = _callee(result)
@@ -263,7 +268,7 @@ def cache_identity(result: Any, dep_ids: Mapping[str, str]) -> str:
     function = callee.func if issubclass(type(callee), Task) else callee
     rules = _CacheRules(name, dep_ids.get)
     return _hexdigest(
-        text("map" if issubclass(type(result), MappedLazyResult) else "call"),
+        _kind_token(result),
         function_token(function, _CacheRules(name), "its function"),
         *_argument_tokens(result, lambda value, label: encode(value, rules, f"argument {label}")),
     )

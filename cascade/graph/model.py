@@ -129,6 +129,8 @@ class Graph:
     _indexed_edges: int = field(init=False, repr=False, compare=False, default=0)
     #: What graphs of this shape have in common, None where no plan may be kept for it.
     _template: Any = field(init=False, repr=False, compare=False, default=None)
+    #: What computes the ids of the nodes.
+    _identity: Any = field(init=False, repr=False, compare=False, default=None)
 
     def add_node(self, node: Node) -> None:
         """Append a node, unless one with its id is there."""

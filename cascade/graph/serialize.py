@@ -285,7 +285,7 @@ class _Loader:
         found = find(module, qualname)
         if isinstance(found, Task):
             return found.func, found.mode
-        if inspect.isroutine(found) or isinstance(found, type):
+        if isinstance(found, type) or (inspect.isroutine(found) and callable(found)):
             return found, None
         raise ValueError(f"Could not restore function '{module}.{qualname}': {self._problem(module, found)}")
 
@@ -338,8 +338,6 @@ def _is_complex(node: Node) -> bool:
     )
     if any(isinstance(value, Inject) for value in defaults):
         return True
-    if getattr(function, "__module__", None) == "cascade.internal.inputs":
-        return node.name == "_get_param_value"
     return any(_holds_inject(value) for value in node.input_bindings.values())
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Generator, Sequence
+from collections.abc import Coroutine, Generator, Iterable
 from types import coroutine
 from typing import Any
 
-__all__ = ["Expand", "drive", "pause", "resume_started", "run_together"]
+__all__ = ["Expand", "Together", "drive", "pause", "resume_started", "run_together"]
 
 
 @coroutine
@@ -115,45 +115,89 @@ async def resume_started(coroutine: Any, yielded: Any) -> Any:
     return await _Started(coroutine, yielded)
 
 
-async def run_together(coroutines: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
+class Together:
+    """Coroutines in asyncio Tasks of their own, of which none outlives a failure: see ``run_together``."""
+
+    __slots__ = ("_failed", "_running", "_tasks", "_waiter")
+
+    def __init__(self) -> None:
+        self._tasks: list[asyncio.Future[Any]] = []
+        self._running = 0
+        self._failed = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def start(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        """Start one more."""
+        task = asyncio.ensure_future(drive(coroutine))
+        self._tasks.append(task)
+        self._running += 1
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Future[Any]) -> None:
+        self._running -= 1
+        self._failed = self._failed or task.cancelled() or task.exception() is not None
+        waiter = self._waiter
+        if (self._failed or not self._running) and waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether one is running and none has failed."""
+        return self._running > 0 and not self._failed
+
+    async def wait(self) -> None:
+        """Wait until all have ended or one has failed."""
+        while self.is_running:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+
+    async def end(self) -> None:
+        """Cancel what is still running and wait for it, even if the wait itself is cancelled again."""
+        running = [task for task in self._tasks if not task.done()]
+        for task in running:
+            task.cancel()
+        cancelled: asyncio.CancelledError | None = None
+        while running:
+            try:
+                await asyncio.wait(running)
+            except asyncio.CancelledError as again:
+                cancelled = again
+            running = [task for task in running if not task.done()]
+        if cancelled is not None:
+            raise cancelled
+
+    def values(self) -> list[Any]:
+        """Return the values in order of start, or raise the first error; the others become its notes."""
+        if not self._failed:
+            return [task.result() for task in self._tasks]
+        errors = self._errors()
+        if not errors:
+            raise asyncio.CancelledError
+        self.note(errors[0])
+        raise errors[0]
+
+    def note(self, error: BaseException) -> None:
+        """Note on an error that others failed too."""
+        for other in self._errors():
+            if other is not error:
+                error.add_note(f"also failed: {type(other).__name__}: {other}")
+
+    def _errors(self) -> list[BaseException]:
+        found = [task.exception() for task in self._tasks if task.done() and not task.cancelled()]
+        return [error for error in found if error is not None]
+
+
+async def run_together(coroutines: Iterable[Coroutine[Any, Any, Any]]) -> list[Any]:
     """Run coroutines in asyncio Tasks of their own, started in order, and return their values in order.
 
     When one fails, or the caller is cancelled, the others are cancelled and awaited before this returns. The first
     error in order is raised; the others become its notes.
     """
-    tasks = [asyncio.ensure_future(drive(one)) for one in coroutines]
+    together = Together()
+    for one in coroutines:
+        together.start(one)
     try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-        failed = any(task.done() and (task.cancelled() or task.exception() is not None) for task in tasks)
-        if not failed:
-            return [task.result() for task in tasks]
+        await together.wait()
     finally:
-        await _end(tasks)
-    raise _first_error(tasks)
-
-
-async def _end(tasks: Sequence[asyncio.Future[Any]]) -> None:
-    """Cancel what is still running and wait for it, even if the wait itself is cancelled again."""
-    running = [task for task in tasks if not task.done()]
-    for task in running:
-        task.cancel()
-    cancelled: asyncio.CancelledError | None = None
-    while running:
-        try:
-            await asyncio.wait(running)
-        except asyncio.CancelledError as again:
-            cancelled = again
-        running = [task for task in running if not task.done()]
-    if cancelled is not None:
-        raise cancelled
-
-
-def _first_error(tasks: Sequence[asyncio.Future[Any]]) -> BaseException:
-    errors = [task.exception() for task in tasks if not task.cancelled()]
-    found = [error for error in errors if error is not None]
-    if not found:
-        return asyncio.CancelledError()
-    for other in found[1:]:
-        if other is not found[0]:
-            found[0].add_note(f"also failed: {type(other).__name__}: {other}")
-    return found[0]
+        await together.end()
+    return together.values()

@@ -127,16 +127,19 @@ class Engine:
             TypeError: the target is nothing that can run.
             Exception: whatever a task raised, unchanged.
         """
-        return await self._run(target, params, use_vm, _Ending())
+        box = [target]
+        del target  # the arguments of the first step are let go of with it
+        return await self._run(box, params, use_vm, _Ending())
 
     async def run_outcome(self, target: Any, params: dict[str, Any] | None = None) -> Outcome[Any]:
         """Run a target and return how it ended instead of raising.
 
         Only a cancellation of the calling asyncio Task itself is raised, because nobody else may swallow it.
         """
-        ending = _Ending()
+        ending, box = _Ending(), [target]
+        del target
         try:
-            value = await self._run(target, params, False, ending)
+            value = await self._run(box, params, False, ending)
         except Exception as error:
             return Outcome("Failed", None, error, ending.run_id, ending.stats)
         except asyncio.CancelledError as error:
@@ -146,15 +149,15 @@ class Engine:
             return Outcome("Cancelled", None, error, ending.run_id, ending.stats)
         return Outcome("Succeeded", value, None, ending.run_id, ending.stats)
 
-    async def _run(self, target: Any, params: dict[str, Any] | None, use_vm: bool, ending: _Ending) -> Any:
-        if isinstance(target, (list, tuple)):
-            if not target:
+    async def _run(self, box: list[Any], params: dict[str, Any] | None, use_vm: bool, ending: _Ending) -> Any:
+        if isinstance(box[0], (list, tuple)):
+            if not box[0]:
                 return []
-            target = _internal_gather(*target)
+            box[0] = _internal_gather(*box[0])
         params = dict(params) if params else {}
         status, text = "Succeeded", None
         try:
-            return await self._connected_run(target, params, use_vm, ending)
+            return await self._connected_run(box, params, use_vm, ending)
         except Exception as error:
             status, text = "Failed", f"{type(error).__name__}: {error}"
             raise
@@ -164,7 +167,8 @@ class Engine:
         finally:
             await self._end(ending, status, text)
 
-    async def _connected_run(self, target: Any, params: dict[str, Any], use_vm: bool, ending: _Ending) -> Any:
+    async def _connected_run(self, box: list[Any], params: dict[str, Any], use_vm: bool, ending: _Ending) -> Any:
+        """Run the target in the box and leave the box empty."""
         run_id, bus = ending.run_id, self.bus
         if self.connector is not None:
             await self.connector.connect()
@@ -172,8 +176,8 @@ class Engine:
             bus.publish(ConnectorConnected(run_id=run_id))
             await self.connector.subscribe(_CONSTRAINT_TOPIC, self._on_constraint_update)
         if _wants(bus, RunStarted):
-            bus.publish(RunStarted(run_id=run_id, target_tasks=[_target_name(target)], params=params))
-        _check_target(target)
+            bus.publish(RunStarted(run_id=run_id, target_tasks=[_target_name(box[0])], params=params))
+        _check_target(box[0])
         if self.connector is not None:
             self.register(ResourceDefinition(_yielding(self.connector), "_internal_connector"))
         strategy = self._strategy(use_vm)
@@ -182,7 +186,7 @@ class Engine:
         try:
             with ExitStack() as run_stack:
                 return await strategy.execute(
-                    target=target,
+                    target=box.pop(),
                     run_id=run_id,
                     params=params,
                     state_backend=backend,

@@ -6,15 +6,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from cascade.graph.model import Edge, EdgeType, Graph, Node
 from cascade.spec.protocols import StateBackend
 
-__all__ = ["FlowManager"]
+__all__ = ["FlowManager", "passed_on", "route_for"]
 
 _DRAWN = (EdgeType.POTENTIAL, EdgeType.ITERATIVE_JUMP)
+
+
+def route_for(routes: Mapping[Any, Any], choice: Any, default: Any = None) -> Any:
+    """Return the route that a selector's value names; what cannot be a key names none."""
+    try:
+        return routes.get(choice, default)
+    except TypeError:
+        return default
+
+
+async def passed_on(
+    node_id: str, incoming: Callable[[str], Iterable[Edge]], state_backend: StateBackend
+) -> tuple[Any] | None:
+    """Return the result of a node in a tuple, or of a skipped one its first input, through several if need be."""
+    seen: set[str] = set()
+    while node_id not in seen:
+        seen.add(node_id)
+        if await state_backend.has_result(node_id):
+            return (await state_backend.get_result(node_id),)
+        if await state_backend.get_skip_reason(node_id) is None:
+            return None
+        edges = incoming(node_id)
+        first = next((edge for edge in edges if edge.edge_type is EdgeType.DATA), None)
+        if first is None:
+            return None
+        node_id = first.source.structural_id
+        if first.router is not None and await state_backend.has_result(node_id):
+            choice = await state_backend.get_result(node_id)
+            path = f"{first.arg_name}.route[{choice}]"
+            chosen = next((e for e in edges if e.edge_type is EdgeType.ROUTER_ROUTE and e.arg_name == path), None)
+            if chosen is None:
+                return (first.router.routes[choice],) if choice in first.router.routes else None
+            node_id = chosen.source.structural_id
+    return None
 
 
 class FlowManager:
@@ -51,11 +85,23 @@ class FlowManager:
     async def register_result(self, node_id: str, result: Any, state_backend: StateBackend) -> None:
         """Take note of a result: the routes that it does not select are pruned."""
         for edge in self.routers_by_selector.get(node_id, ()):
-            for key, route in edge.router.routes.items():  # type: ignore[union-attr]
-                if key != result and hasattr(route, "_uuid"):
+            routes = edge.router.routes  # type: ignore[union-attr]
+            chosen = route_for(routes, result)
+            for route in routes.values():
+                if route is not chosen and hasattr(route, "_uuid"):
                     await self._release(self.instance_map[route._uuid].structural_id, state_backend)
         if node_id in self.routers_by_selector:
             self._wanted = None
+
+    async def register_skip(self, node_id: str, state_backend: StateBackend) -> None:
+        """Take note of a skip: a skipped selector still chooses by the value that it passes on."""
+        if node_id in self.routers_by_selector:
+            passed = await self._value(node_id, state_backend)
+            if passed is not None:
+                await self.register_result(node_id, passed[0], state_backend)
+
+    async def _value(self, node_id: str, state_backend: StateBackend) -> tuple[Any] | None:
+        return await passed_on(node_id, lambda one: self.in_edges.get(one, ()), state_backend)
 
     async def _release(self, node_id: str, state_backend: StateBackend) -> None:
         """One consumer less; what has none left is pruned, and its inputs with it."""
@@ -103,30 +149,15 @@ class FlowManager:
         return None if await state_backend.get_result(source_id) else "ConditionFalse"
 
     async def _judge_input(self, edge: Edge, state_backend: StateBackend) -> str | None:
-        if edge.router is not None and await state_backend.has_result(edge.source.structural_id):
-            choice = await state_backend.get_result(edge.source.structural_id)
-            route = edge.router.routes.get(choice)
+        source = edge.source.structural_id
+        choice = await self._value(source, state_backend)
+        if choice is None:
+            return "UpstreamSkipped_Data" if await self._skipped(edge.source, state_backend) else None
+        if edge.router is not None:
+            route = route_for(edge.router.routes, choice[0])
             if hasattr(route, "_uuid") and await self._skipped(self.instance_map[route._uuid], state_backend):
                 return "UpstreamSkipped_Route"
-        if await self._skipped(edge.source, state_backend) and not await self._passes(edge.source, state_backend):
-            return "UpstreamSkipped_Data"
         return None
-
-    async def _passes(self, skipped: Node, state_backend: StateBackend) -> bool:
-        """Whether a skipped node passes an input on: its first DATA input, through several skipped nodes if need be."""
-        seen: set[str] = set()
-        node_id = skipped.structural_id
-        while node_id not in seen:
-            seen.add(node_id)
-            inputs = [e for e in self.in_edges.get(node_id, ()) if e.edge_type is EdgeType.DATA]
-            if not inputs:
-                return False
-            node_id = inputs[0].source.structural_id
-            if await state_backend.has_result(node_id):
-                return True
-            if await state_backend.get_skip_reason(node_id) is None:
-                return False
-        return False
 
     # Routes wait for their selector: what only they need is not started before the choice is known.
 
@@ -161,8 +192,8 @@ class FlowManager:
             stack.append(node_id)
 
     async def _chosen(self, edge: Edge, state_backend: StateBackend) -> list[str]:
-        source = edge.source.structural_id
-        if not await state_backend.has_result(source):
+        choice = await self._value(edge.source.structural_id, state_backend)
+        if choice is None:
             return []
-        route = edge.router.routes.get(await state_backend.get_result(source))  # type: ignore[union-attr]
+        route = route_for(edge.router.routes, choice[0])  # type: ignore[union-attr]
         return [self.instance_map[route._uuid].structural_id] if hasattr(route, "_uuid") else []

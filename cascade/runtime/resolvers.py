@@ -11,6 +11,7 @@ from cascade.graph._problems import ContainerError
 from cascade.graph.model import Edge, EdgeType, Graph, Node
 from cascade.internal.inputs import PARAMS
 from cascade.runtime.exceptions import DependencyMissingError, ResourceNotFoundError
+from cascade.runtime.flow import passed_on, route_for
 from cascade.spec.protocols import StateBackend
 from cascade.spec.resource import Inject
 
@@ -103,7 +104,7 @@ class ArgumentResolver:
                 edge.source.structural_id, consumer_id, edge.arg_name, state_backend, graph
             )
         choice = await self._get_node_result(edge.source.structural_id, consumer_id, edge.arg_name, state_backend, graph)
-        route = _route(edge.router, choice, consumer_id)
+        route = chosen_route(edge.router.routes, choice, consumer_id)
         if not hasattr(route, "_uuid"):
             return route
         source = instance_map[route._uuid]
@@ -117,20 +118,14 @@ class ArgumentResolver:
         Raises:
             DependencyMissingError: neither the node nor the first inputs behind it have a result.
         """
-        wanted = node_id
-        seen: set[str] = set()
-        while wanted not in seen:
-            seen.add(wanted)
-            if await state_backend.has_result(wanted):
-                return await state_backend.get_result(wanted)
-            if await state_backend.get_skip_reason(wanted) is None:
-                break
-            node = graph.get_node(wanted)
-            inputs = [e for e in graph.incoming(node) if e.edge_type is EdgeType.DATA] if node is not None else []
-            if not inputs:
-                break
-            wanted = inputs[0].source.structural_id
-        raise DependencyMissingError(consumer_id, arg_name, await _missing(node_id, graph, state_backend))
+        def incoming(one: str) -> list[Edge]:
+            node = graph.get_node(one)
+            return graph.incoming(node) if node is not None else []
+
+        found = await passed_on(node_id, incoming, state_backend)
+        if found is None:
+            raise DependencyMissingError(consumer_id, arg_name, await _missing(node_id, graph, state_backend))
+        return found[0]
 
     def _resolve_inject(self, inject: Inject, consumer_id: str, resource_context: dict[str, Any]) -> Any:
         """Return the active resource that a marker names."""
@@ -176,13 +171,10 @@ class ArgumentResolver:
         self, node: Node, graph: Graph, state_backend: StateBackend, instance_map: Mapping[str, Node]
     ) -> dict[int, Any]:
         """Results by operation of what the arguments need: of a Router only the chosen route."""
-        call = node.call
-        needed = {code[0]: "" for code in call.codes if code[0] >= 0}
         by_source = {id(e.source): e for e in graph.incoming(node) if e.edge_type is EdgeType.DATA}
         by_source |= {id(e.source): e for e in graph.incoming(node) if e.edge_type is EdgeType.ROUTER_ROUTE}
         results: dict[int, Any] = {}
-        for op in needed:
-            source = call.nodes[op]
+        for op, source in node.call.nodes.items():
             edge = by_source[id(source)]
             try:
                 results[op] = await self._get_node_result(
@@ -266,7 +258,7 @@ class _Assembly:
         del self.stack[len(self.stack) - count :]
         made: Any
         if kind == _kernel.ROUTER:
-            made = self._routed(leaves[code[2]], items)
+            made = self._routed(leaves[code[2] + 1 : code[2] + count], items)
         else:
             for item in items:
                 if type(item) is _Missing:
@@ -278,12 +270,10 @@ class _Assembly:
         self.made.append(made)
         self.stack.append(made)
 
-    def _routed(self, router: Any, items: list[Any]) -> Any:
+    def _routed(self, keys: Sequence[Any], items: list[Any]) -> Any:
         if type(items[0]) is _Missing:
             raise items[0].error
-        keys = list(router.routes)
-        _route(router, items[0], self.consumer)
-        return items[1 + keys.index(items[0])]
+        return chosen_route(dict(zip(keys, items[1:], strict=True)), items[0], self.consumer)
 
     def _converted(self, plain: Any, original: Any) -> Any:
         """Return a container like ``original`` (a subclass of list, tuple or dict) with the items of ``plain``."""
@@ -312,11 +302,16 @@ def _probe(value: Any) -> Any:
 _probe = cast(Any, _kernel.Task(_probe, "probe"))
 
 
-def _route(router: Any, choice: Any, consumer: str) -> Any:
-    route = router.routes.get(choice, _ABSENT)
+def chosen_route(routes: Mapping[Any, Any], choice: Any, consumer: str) -> Any:
+    """Return the route under the key ``choice``.
+
+    Raises:
+        ValueError: there is none.
+    """
+    route = route_for(routes, choice, _ABSENT)
     if route is _ABSENT:
         raise ValueError(
-            f"Router selector for '{consumer}' returned {choice!r}, but no matching route found in {list(router.routes)!r}"
+            f"Router selector for '{consumer}' returned {choice!r}, but no matching route found in {list(routes)!r}"
         )
     return route
 

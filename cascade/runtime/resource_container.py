@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["ResourceContainer", "ResourceCycleError"]
 
 #: A resource definition, or a generator function, which then counts as run-scoped.
-Provider: TypeAlias = Any
+_Provider: TypeAlias = Any
 #: Parameters that are injected, with the names of their resources.
-Injects: TypeAlias = "tuple[tuple[str, str], ...]"
+_Injects: TypeAlias = "tuple[tuple[str, str], ...]"
 
 
 class ResourceCycleError(ValueError):
@@ -62,11 +62,11 @@ class ResourceContainer:
         #: Grows with every registration and override.
         self.epoch = 0
         #: Definitions and plain generator functions, as they were given.
-        self._resource_providers: dict[str, Provider] = {}
+        self._resource_providers: dict[str, _Provider] = {}
         #: By name: the provider function, and its injected parameters as read off its signature.
-        self._injects: dict[str, tuple[Callable[..., Any], Injects]] = {}
+        self._injects: dict[str, tuple[Callable[..., Any], _Injects]] = {}
 
-    # -- what is known ---------------------------------------------------------------------------------------
+    # -- what is known ---
 
     def register(self, resource_def: ResourceDefinition[Any]) -> None:
         """Make a resource known under its name, in place of an earlier one."""
@@ -81,7 +81,7 @@ class ResourceContainer:
         function: Callable[..., Any] = _function(self._resource_providers[name])
         return function
 
-    def override_provider(self, name: str, new_provider: Provider) -> None:
+    def override_provider(self, name: str, new_provider: _Provider) -> None:
         """Use a definition or a (run-scoped) generator function from the next set-up of that name on.
 
         Raises:
@@ -93,7 +93,7 @@ class ResourceContainer:
         self._forget_signatures()
 
     @contextmanager
-    def override(self, name: str, new_provider: Provider) -> Generator[None, None, None]:
+    def override(self, name: str, new_provider: _Provider) -> Generator[None, None, None]:
         """Override a provider for a while, then put back exactly what was there, or remove the name."""
         was_known = name in self._resource_providers
         original = self._resource_providers.get(name)
@@ -111,7 +111,7 @@ class ResourceContainer:
         self._injects.clear()
         self.epoch += 1
 
-    # -- what a graph needs ----------------------------------------------------------------------------------
+    # -- what a graph needs ---
 
     def scan(self, graph: Graph) -> set[str]:
         """Return the names of the resources that the nodes of a graph ask for, directly."""
@@ -121,7 +121,7 @@ class ResourceContainer:
             names.update(_injected_into(node))
         return names
 
-    # -- set-up and teardown ---------------------------------------------------------------------------------
+    # -- set-up and teardown ---
 
     def setup(
         self,
@@ -189,7 +189,7 @@ class ResourceContainer:
             is_private = owner is not None and name in self._resource_providers and self.scope_of(name) == "task"
             yield parameter, _Instance(name, owner if is_private else None)
 
-    def _injects_of_provider(self, name: str) -> Injects:
+    def _injects_of_provider(self, name: str) -> _Injects:
         function = self.get_provider(name)
         known = self._injects.get(name)
         if known is None or known[0] is not function:
@@ -270,7 +270,7 @@ class _Opened:
         raise RuntimeError(f"Resource {self.name!r} yielded a second time: yield its value exactly once")
 
 
-def _function(provider: Provider) -> Any:
+def _function(provider: _Provider) -> Any:
     return provider.func if isinstance(provider, ResourceDefinition) else provider
 
 
@@ -299,13 +299,13 @@ def _injected_into(node: Node) -> Iterator[str]:
         yield inject[-1]
 
 
-def _injects_by_hand(node: Node) -> Injects:
+def _injects_by_hand(node: Node) -> _Injects:
     if node.signature is not None:
         return _injects_in(node.signature)
     return _injects_in_signature(node.callable_obj)
 
 
-def _injects_in_signature(function: Any) -> Injects:
+def _injects_in_signature(function: Any) -> _Injects:
     if not callable(function):
         return ()
     try:
@@ -314,7 +314,7 @@ def _injects_in_signature(function: Any) -> Injects:
         return ()
 
 
-def _injects_in(signature: inspect.Signature) -> Injects:
+def _injects_in(signature: inspect.Signature) -> _Injects:
     return tuple(
         (parameter.name, parameter.default.resource_name)
         for parameter in signature.parameters.values()

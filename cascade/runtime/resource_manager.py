@@ -22,8 +22,8 @@ from typing import TypeAlias
 
 __all__ = ["ResourceManager"]
 
-Amounts: TypeAlias = "dict[str, float]"
-Requirements: TypeAlias = "Mapping[str, int | float]"
+_Amounts: TypeAlias = "dict[str, float]"
+_Requirements: TypeAlias = "Mapping[str, int | float]"
 
 #: Sums of fractions drift; without some slack a request for all of a resource could wait for ever.
 _SLACK = 1e-9
@@ -41,11 +41,11 @@ class ResourceManager:
     def __init__(self, capacity: Mapping[str, int | float] | None = None) -> None:
         #: Reentrant because closing a forgotten coroutine, which withdraws its request, may happen anywhere.
         self._lock = threading.RLock()
-        self._capacity: Amounts = {}
-        #: Amounts held, for names with a capacity.
-        self._usage: Amounts = {}
-        #: Amounts held under names without capacity, so that a limit set later knows what already runs.
-        self._unlimited_usage: Amounts = {}
+        self._capacity: _Amounts = {}
+        #: _Amounts held, for names with a capacity.
+        self._usage: _Amounts = {}
+        #: _Amounts held under names without capacity, so that a limit set later knows what already runs.
+        self._unlimited_usage: _Amounts = {}
         #: Requests that wait, oldest first.
         self._waiters: OrderedDict[_Waiter, None] = OrderedDict()
         #: Sum of the amounts of ``_waiters``.
@@ -72,13 +72,13 @@ class ResourceManager:
         with self._lock:
             self._change_capacity({other: value for other, value in self._capacity.items() if other != name})
 
-    def can_acquire(self, requirements: Requirements) -> bool:
+    def can_acquire(self, requirements: _Requirements) -> bool:
         """Whether ``acquire`` would return at once."""
         amounts = _amounts(requirements)
         with self._lock:
             return self._fits(amounts, self._claims.totals)
 
-    async def acquire(self, requirements: Requirements) -> None:
+    async def acquire(self, requirements: _Requirements) -> None:
         """Take all amounts together, waiting for them if need be.
 
         Raises:
@@ -100,7 +100,7 @@ class ResourceManager:
             self._withdraw(waiter)
             raise
 
-    async def release(self, requirements: Requirements) -> None:
+    async def release(self, requirements: _Requirements) -> None:
         """Give amounts back and admit whom that allows."""
         amounts = _amounts(requirements)
         if not amounts:
@@ -109,9 +109,9 @@ class ResourceManager:
             self._give_back(amounts)
             self._admit()
 
-    # -- everything below runs under the lock, except _withdraw, which takes it ------------------------------
+    # -- everything below runs under the lock, except _withdraw, which takes it ---
 
-    def _fits(self, amounts: Amounts, claimed: Mapping[str, float]) -> bool:
+    def _fits(self, amounts: _Amounts, claimed: Mapping[str, float]) -> bool:
         for name, amount in amounts.items():
             capacity = self._capacity.get(name)
             if capacity is not None:
@@ -120,7 +120,7 @@ class ResourceManager:
                     return False
         return True
 
-    def _raise_if_impossible(self, amounts: Amounts) -> None:
+    def _raise_if_impossible(self, amounts: _Amounts) -> None:
         for name, amount in amounts.items():
             capacity = self._capacity.get(name)
             if capacity is not None and amount > capacity * (1.0 + _SLACK):
@@ -129,12 +129,12 @@ class ResourceManager:
                     "ask for less, or raise the capacity"
                 )
 
-    def _take(self, amounts: Amounts) -> None:
+    def _take(self, amounts: _Amounts) -> None:
         for name, amount in amounts.items():
             usage = self._usage if name in self._capacity else self._unlimited_usage
             usage[name] = usage.get(name, 0.0) + amount
 
-    def _give_back(self, amounts: Amounts) -> None:
+    def _give_back(self, amounts: _Amounts) -> None:
         for name, amount in amounts.items():
             if name in self._capacity:
                 left = self._usage[name] - amount
@@ -144,7 +144,7 @@ class ResourceManager:
                 if left > _SLACK:
                     self._unlimited_usage[name] = left
 
-    def _enqueue(self, amounts: Amounts) -> _Waiter:
+    def _enqueue(self, amounts: _Amounts) -> _Waiter:
         waiter = _Waiter(amounts)
         self._waiters[waiter] = None
         self._claims.add(amounts)
@@ -164,7 +164,7 @@ class ResourceManager:
 
     def _admit(self) -> None:
         """Grant what fits, oldest first, until nothing is free of any name that somebody waits for."""
-        claimed: Amounts = {}
+        claimed: _Amounts = {}
         open_names = set(self._claims.totals)
         leaving = []
         for waiter in self._waiters:
@@ -184,11 +184,11 @@ class ResourceManager:
             self._dequeue(waiter)
             waiter.wake()
 
-    def _has_room(self, name: str, claimed: Amounts) -> bool:
+    def _has_room(self, name: str, claimed: _Amounts) -> bool:
         capacity = self._capacity.get(name)
         return capacity is None or self._usage[name] + claimed.get(name, 0.0) < capacity
 
-    def _change_capacity(self, capacity: Amounts) -> None:
+    def _change_capacity(self, capacity: _Amounts) -> None:
         for name in self._capacity.keys() - capacity.keys():
             held = self._usage.pop(name)
             if held:
@@ -212,15 +212,15 @@ class _Claims:
     """Sums of amounts by name; a name disappears with its last amount, and rounding errors with it."""
 
     def __init__(self) -> None:
-        self.totals: Amounts = {}
+        self.totals: _Amounts = {}
         self._counts: dict[str, int] = {}
 
-    def add(self, amounts: Amounts) -> None:
+    def add(self, amounts: _Amounts) -> None:
         for name, amount in amounts.items():
             self.totals[name] = self.totals.get(name, 0.0) + amount
             self._counts[name] = self._counts.get(name, 0) + 1
 
-    def subtract(self, amounts: Amounts) -> None:
+    def subtract(self, amounts: _Amounts) -> None:
         for name, amount in amounts.items():
             self._counts[name] -= 1
             if self._counts[name]:
@@ -234,7 +234,7 @@ class _Waiter:
 
     __slots__ = ("amounts", "future", "is_granted", "loop")
 
-    def __init__(self, amounts: Amounts) -> None:
+    def __init__(self, amounts: _Amounts) -> None:
         self.amounts = amounts
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[None] = self.loop.create_future()
@@ -259,7 +259,7 @@ class _Waiter:
             self.future.set_exception(error)
 
 
-def _amounts(requirements: Requirements) -> Amounts:
+def _amounts(requirements: _Requirements) -> _Amounts:
     """Return the requirements as numbers, without zeros."""
     amounts = {}
     for name, value in requirements.items():

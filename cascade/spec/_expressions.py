@@ -113,7 +113,9 @@ def _replace(value: Any, pick: Any) -> Any:
 def flatten(lazy: Any) -> Any:
     """Return what ``__reduce__`` needs: a flat list of records, dependencies first, so that depth costs no stack."""
 
-    lazies = [operation.lazy for operation in _kernel.trace(lazy).operations]
+    operations = _kernel.trace(lazy).operations
+    # What tracing makes of nested Routers is left out: the trace after unpickling makes it again.
+    lazies = [o.lazy for o in operations if o.lazy is lazy or getattr(o.lazy, "task", None) is not _kernel.hot._gather]
     index = {id(one): i for i, one in enumerate(lazies)}
 
     def pick(value: Any) -> Any:

@@ -78,7 +78,7 @@ def test_every_message_exists_and_takes_its_data(msg_id, placeholders):
 
 
 def test_texts_have_the_signs_that_people_look_for():
-    """Failures show a cross and the error, successes a tick, starts a triangle and the target, parameters their values."""
+    """Failures show a cross and the error, successes a tick, starts the target, parameters their values."""
     store = MessageStore()
 
     assert "▶️" in store.get("run.started", target_tasks=["etl"])
@@ -100,8 +100,10 @@ def test_an_unknown_id_gives_the_default_or_itself():
 def test_missing_data_gives_a_text_that_says_so():
     """A message must not end a run."""
     assert MessageStore().get("task.started") == "<Formatting error for 'task.started': missing key 'task_name'>"
-    assert MessageStore().get("run.finished_success", duration=None).startswith(
-        "<Formatting error for 'run.finished_success'"
+    assert (
+        MessageStore()
+        .get("run.finished_success", duration=None)
+        .startswith("<Formatting error for 'run.finished_success'")
     )
 
 

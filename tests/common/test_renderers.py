@@ -92,7 +92,7 @@ def test_what_is_not_json_becomes_its_repr():
     """Objects anywhere, odd keys, NaN and data that contains itself never make a line unreadable."""
     loop: list = []
     loop.append(loop)
-    record = read(one={1, 1}, inner=[object, 1], keys={(1, 2): 3}, nan=float("nan"), loop=loop, fine=1)
+    record = read(one={1}, inner=[object, 1], keys={(1, 2): 3}, nan=float("nan"), loop=loop, fine=1)
 
     assert record["data"] == {
         "one": "{1}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from types import SimpleNamespace
 
 import pytest
@@ -73,7 +73,7 @@ def world():
     return World()
 
 
-# -- order and lifetime ----------------------------------------------------------------------------------------------
+# -- order and lifetime ---
 
 
 def test_dependencies_come_first_and_teardown_is_the_reverse(world):
@@ -106,7 +106,7 @@ def test_the_order_does_not_depend_on_registration_or_hashing():
         for name in names:
             world.add(name)
         world.setup(*names)
-        orders.append(world.log)
+        orders.append(list(world.log))
 
     assert orders == [[f"+{name}" for name in "abcdefgh"]] * 3
 
@@ -145,7 +145,7 @@ def test_a_chain_of_any_depth_is_set_up(world):
     assert world.active == {}
 
 
-# -- errors ------------------------------------------------------------------------------------------------------------
+# -- errors ---
 
 
 def test_an_unknown_resource_is_a_name_error_that_says_who_needs_it(world):
@@ -310,10 +310,8 @@ def test_a_second_yield_is_an_error_and_the_resource_is_released(world, is_faili
     """The generator is closed, the resource counts as released, the error names it."""
 
     def twice():
-        try:
+        with suppress(ValueError):
             yield 1
-        except ValueError:
-            pass
         try:
             yield 2
         finally:
@@ -356,7 +354,7 @@ def test_a_provider_that_yields_nothing_or_is_no_generator_is_an_error(world):
     assert world.events == []
 
 
-# -- a run-scoped resource that needs a task-scoped one --------------------------------------------------------------
+# -- a run-scoped resource that needs a task-scoped one ---
 
 
 def test_a_run_scoped_resource_does_not_keep_a_task_scoped_one_after_its_teardown(world):
@@ -401,7 +399,7 @@ def test_privacy_reaches_through_task_scoped_needs_and_ends_at_run_scoped_ones(w
     assert set(world.active) == {"pool", "settings"}
 
 
-# -- registration ------------------------------------------------------------------------------------------------------
+# -- registration ---
 
 
 def test_providers_are_generator_functions_behind_names(world):
@@ -427,6 +425,8 @@ def test_a_plain_provider_is_run_scoped(world):
         yield 1
 
     world.container.override_provider("plain", plain)
+    world.add("conn", scope="task")
+    assert [world.container.scope_of(name) for name in ("plain", "conn")] == ["run", "task"]
     world.setup("plain")
     world.step.close()
     assert world.active == {"plain": 1}
@@ -442,7 +442,7 @@ def test_override_puts_back_exactly_what_was_there(world):
 
     world.add("conn", scope="task")
     definition = world.container._resource_providers["conn"]
-    with pytest.raises(OSError), world.container.override("conn", fake):
+    with suppress(OSError), world.container.override("conn", fake):
         assert world.container.get_provider("conn") is fake
         raise OSError
     with world.container.override("new", fake):
@@ -482,7 +482,7 @@ def test_the_epoch_grows_with_every_registration_and_override(world):
     assert epochs == sorted(set(epochs))
 
 
-# -- scanning ------------------------------------------------------------------------------------------------------------
+# -- scanning ---
 
 
 def graph_of(*nodes):

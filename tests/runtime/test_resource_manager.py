@@ -88,7 +88,7 @@ def test_a_request_beyond_the_capacity_is_refused_at_once():
         waiter = waiting(manager, {"gpu": 1})
         await turns()
         assert not manager.can_acquire({"gpu": 3})
-        with pytest.raises(ValueError, match="'gpu'.*exceeds total system capacity"):
+        with pytest.raises(ValueError, match=r"'gpu'.*exceeds total system capacity"):
             await asyncio.wait_for(manager.acquire({"gpu": 3}), 1)
         waiter.cancel()
 
@@ -216,6 +216,31 @@ def test_a_waiter_behind_is_admitted_past_one_that_does_not_compete():
         assert log == ["cpu"]
         await manager.release({"gpu": 1})
         await asyncio.gather(first, second)
+
+    asyncio.run(main())
+
+
+def test_a_release_does_not_give_away_what_an_earlier_waiter_will_need():
+    """A later request that fits beside what is in use, but not beside the earlier request, goes on waiting."""
+
+    async def main():
+        manager, log = ResourceManager({"gpu": 1, "cpu": 8}), []
+        await manager.acquire({"gpu": 1, "cpu": 8})
+        first = waiting(manager, {"gpu": 1, "cpu": 2}, log, "first")
+        later = waiting(manager, {"cpu": 3}, log, "later")
+        small = waiting(manager, {"cpu": 1}, log, "small")
+        await turns()
+        await manager.release({"cpu": 4})
+        await turns()
+        assert log == []  # "small" fits beside both, but "later" was first
+        await manager.release({"cpu": 1})
+        await turns()
+        assert log == ["later"]
+        await manager.release({"gpu": 1})
+        await turns()
+        assert log == ["later", "first"]
+        await manager.release({"cpu": 1})
+        await asyncio.gather(first, later, small)
 
     asyncio.run(main())
 

@@ -1,14 +1,16 @@
 """Fewest stages under resource limits, by constraint satisfaction.
 
 Greedy list scheduling gives a plan and so an upper bound; the longest chain and the amounts give a lower bound. Only
-stage counts between the two are searched, with python-constraint. The search is exponential at worst: this solver is
-for small graphs in which every stage counts. Nodes that could be swapped are searched in one order only.
+stage counts between the two are searched, with python-constraint. Nodes that could be swapped are searched in one order
+only, but the search stays exponential at worst, so it has a limit: this solver is for small graphs (tens of nodes
+with amounts) in which every stage counts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count as count_from
 from math import ceil, fsum
 from typing import TYPE_CHECKING, Any
 
@@ -32,10 +34,14 @@ class CSPSolver:
     """Plans the fewest stages whose static constraint amounts fit ``system_resources``.
 
     Resources that are not listed are unlimited; an amount that is lazy counts as 0. A stage is sorted by name.
+    A number of stages that is neither proved nor refuted in ``max_checks`` looks at the amounts (seconds) is given
+    up: the plan is valid, but may then be longer than the shortest.
 
     Raises:
         ImportError: python-constraint is not installed.
     """
+
+    max_checks = 100_000
 
     def __init__(self, system_resources: dict[str, Any]) -> None:
         if constraint is None:
@@ -54,8 +60,8 @@ class CSPSolver:
         if not jobs.nodes:
             return []
         plan = jobs.greedy()
-        for count in range(jobs.least_stages(), max(plan) + 1):
-            found = jobs.search(count)
+        for count in range(jobs.least_stages(), max(plan) + 1):  # the greedy plan has max(plan) + 1
+            found = jobs.search(count, self.max_checks)
             if found is not None:
                 plan = found
                 break
@@ -158,8 +164,9 @@ class _Jobs:
         """Return a count below which no schedule exists."""
         return max(1 + max(self.earliest), *(_least_bins(limit) for limit in self.limits), 1)
 
-    def search(self, count: int) -> list[int] | None:
-        """Return a stage below ``count`` for each job, or None if that cannot be."""
+    def search(self, count: int, max_checks: int) -> list[int] | None:
+        """Return a stage below ``count`` for each job, or None if that cannot be or takes too long to find out."""
+        checks = count_from(1)
         problem = constraint.Problem()
         for job in range(len(self.nodes)):
             # The library tries the values of a domain from its end, so the earliest stage comes last.
@@ -172,8 +179,11 @@ class _Jobs:
         for limit in self.limits:
             jobs = [job for job, amount in enumerate(limit.amounts) if amount > 0]
             if not limit.fits(limit.amounts):
-                problem.addConstraint(_capacity_constraint(limit), jobs)
-        found = problem.getSolution()
+                problem.addConstraint(_capacity_constraint(limit, count, lambda: next(checks) > max_checks), jobs)
+        try:
+            found = problem.getSolution()
+        except _GivenUp:
+            return None
         return None if found is None else [found[job] for job in range(len(self.nodes))]
 
     def _twins(self) -> list[tuple[int, int]]:
@@ -212,8 +222,12 @@ def _least_bins(limit: _Limit) -> int:
     return least
 
 
-def _capacity_constraint(limit: _Limit) -> Any:
-    """Return a constraint that fails as soon as the jobs placed so far overfill a stage."""
+class _GivenUp(Exception):
+    """The search has used up its checks."""
+
+
+def _capacity_constraint(limit: _Limit, count: int, is_over: Callable[[], bool]) -> Any:
+    """Return a constraint that fails as soon as ``count`` stages cannot take the jobs that are not placed yet."""
 
     class Capacity(constraint.Constraint):  # type: ignore[misc, name-defined, unused-ignore]
         def __call__(
@@ -224,13 +238,38 @@ def _capacity_constraint(limit: _Limit) -> Any:
             forwardcheck: bool = False,
             _unassigned: Any = None,
         ) -> bool:
-            loads: dict[int, list[float]] = {}
+            if is_over():
+                raise _GivenUp
+            loads: list[list[float]] = [[] for _ in range(count)]
+            waiting = []
             for job in variables:
                 if job in assignments:
-                    loads.setdefault(assignments[job], []).append(limit.amounts[job])
-            return all(map(limit.fits, loads.values()))
+                    loads[assignments[job]].append(limit.amounts[job])
+                else:
+                    waiting.append(job)
+            if not all(map(limit.fits, loads)):
+                return False
+            if not waiting or not forwardcheck:
+                return True
+            return _prune(limit, loads, waiting, domains)
 
     return Capacity()
+
+
+def _prune(limit: _Limit, loads: Sequence[Sequence[float]], waiting: Sequence[int], domains: Any) -> bool:
+    """Hide the stages that are too full for a job; say whether all jobs may still find a place."""
+    for job in waiting:
+        domain = domains[job]
+        for stage in domain[:]:
+            if not limit.fits([*loads[stage], limit.amounts[job]]):
+                domain.hideValue(stage)
+        if not domain:
+            return False
+    # Room that is smaller than the smallest job that waits is lost.
+    amounts = [limit.amounts[job] for job in waiting]
+    smallest = min(amounts)
+    room = fsum(limit.capacity - fsum(load) for load in loads if limit.fits([*load, smallest]))
+    return fsum(amounts) <= room + _TOLERANCE * max(1.0, room)
 
 
 def _amount(node: Node, resource: str) -> float:

@@ -7,9 +7,10 @@ Graphs that the builder makes list the edges consumer by consumer, dependencies 
 gives every level: when an edge is read, the level of its source is final. The pass notices when that is not so, and
 Kahn's algorithm takes over. Both are linear.
 
-numpy does not help at any size: it needs an array of node positions, and looking up two positions for each edge costs
-as much (0.31 us for a node and its two edges) as the whole pass, stages included (0.33 us; both at 5,000 nodes and
-at 200,000). Nodes are told apart by identity, because reading an id would compute it.
+numpy does not help at any size, because the time goes into reading Python objects. Measured for a node with its two
+edges: turning the edges into arrays of positions takes 0.31 us, the whole pass 0.33 us with its stages (5,000 nodes);
+a plan made with arrays takes 0.46 us and one made here 0.43 us even in its best case (200,000 nodes in ten stages).
+Nodes are told apart by identity, because reading an id would compute it.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ class ConstraintManager:
         """
         self._alarm.ring_in(delay)
 
-    # -- changes ---------------------------------------------------------------------------------------------
+    # -- changes ---
 
     def update_constraint(self, constraint: GlobalConstraint) -> None:
         """Put a constraint into force in place of those with its id, or with its scope and type.
@@ -127,7 +127,7 @@ class ConstraintManager:
         self._arm_expiry()
         self._wake()
 
-    # -- questions -------------------------------------------------------------------------------------------
+    # -- questions ---
 
     def has_constraint(self, scope: str, constraint_type: str) -> bool:
         """Whether a constraint of this scope and type is in force."""
@@ -176,7 +176,7 @@ class ConstraintManager:
             if withdraw is not None:
                 withdraw(task, constraint, self)
 
-    # -- time ------------------------------------------------------------------------------------------------
+    # -- time ---
 
     def _next_expiry(self) -> float:
         moments = [float(c.expires_at) for c in list(self._constraints.values()) if c.expires_at is not None]

@@ -19,12 +19,13 @@ __all__ = ["Attempts"]
 class Attempts:
     """Brings operations of a frame's top level to a value, or to their final error."""
 
-    __slots__ = ("frame", "run", "strategy")
+    __slots__ = ("frame", "run", "strategy", "told")
 
     def __init__(self, strategy: Any, run: Run, frame: Any) -> None:
         self.strategy = strategy
         self.run = run
         self.frame = frame
+        self.told = -1  # number of the last step whose target has had its events
 
     async def resume(self) -> None:
         """Drive what the frame awaits, in this Task, and give the frame its value."""
@@ -81,8 +82,11 @@ class Attempts:
             except BaseException as again:
                 error = again
             else:
+                del error  # or it would keep this frame, and with it the arguments, alive
                 preview = repr(value)[:100] if self.strategy.wants(TaskExecutionFinished) else None
                 self._finished(op, started, status="Succeeded", result_preview=preview)
+                if frame.depth == 1 and op == len(frame.program) - 1:
+                    self.told = frame.steps
                 return value
 
     def _meaning(self, op: int, error: BaseException) -> BaseException:

@@ -29,20 +29,22 @@ class Items:
 
     def _nested(self, where: str) -> Scope:
         through = self.run.backend if self.run.through and self.scope.top else None
-        return Scope(dict(self.scope.resources), f"{self.scope.path}/{where}", False, through)
+        return self.scope.nested(where, through)
 
     async def together(self, node: Node, items: list[Any]) -> list[Any]:
         """Evaluate all items: synchronous ones in order, then the others concurrently."""
         values: list[Any] = [None] * len(items)
-        waiting = []
-        for index, item in enumerate(items):
+        waiting: dict[int, Any] = {}
+        for index in range(len(items)):
+            item, items[index] = items[index], None
             scope = self._nested(f"{node.structural_id}[{index}]")
             if _is_synchronous(item):
-                values[index] = await Expand(self.strategy.evaluate(item, self.run, scope))
+                values[index] = await self.run.taking_part(Expand(self.strategy.evaluate(item, self.run, scope)))
             else:
-                waiting.append((index, self.strategy.evaluate(item, self.run, scope)))
-        found = await run_together([one for _, one in waiting]) if waiting else []
-        for (index, _), value in zip(waiting, found, strict=True):
+                waiting[index] = self.run.taking_part(self.strategy.evaluate(item, self.run, scope))
+        del item  # each expression is let go of with its first step
+        found = await run_together(waiting.values()) if waiting else []
+        for index, value in zip(waiting, found, strict=True):
             values[index] = value
         return values
 

@@ -15,14 +15,15 @@ V = TypeVar("V")
 class IndexedPlan(Sequence[list[int]]):
     """Stages of positions in ``graph.nodes``: stage s is ``indices[offsets[s]:offsets[s + 1]]``, both int32.
 
-    Reads as, and equals, a list of lists.
+    Reads as, and equals, a list of lists. ``owned`` keeps alive whatever the key of its template has the address of.
     """
 
-    __slots__ = ("indices", "offsets")
+    __slots__ = ("indices", "offsets", "owned")
 
     def __init__(self, stages: Iterable[Iterable[int]] = ()) -> None:
         self.offsets = array("i", [0])
         self.indices = array("i")
+        self.owned: Any = None
         for stage in stages:
             self.indices.extend(stage)
             self.offsets.append(len(self.indices))

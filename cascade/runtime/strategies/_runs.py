@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
+from collections.abc import Awaitable
 from contextlib import ExitStack
+from hashlib import blake2b
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -25,7 +27,7 @@ class Run:
 
     __slots__ = (
         *("backend", "cold", "hot_nodes", "hot_steps", "params", "resources", "run_id", "stack", "started"),
-        *("last_progress", "load", "nodes", "target_id", "templates", "through", "warm", "yields"),
+        *("last_progress", "load", "nodes", "target_id", "templates", "through", "until", "warm", "yields"),
     )
 
     def __init__(
@@ -53,17 +55,38 @@ class Run:
         if load is None:
             load = _runnable[loop] = [0]
         self.load = load
+        self.until = self._deadline()  # when this run has to let others run
 
-    def deadline(self) -> float:
-        """Return when this run has to let others run: the more would, the sooner."""
+    def _deadline(self) -> float:
+        """The more runs would go on, the sooner."""
         quantum = _SHARED_QUANTUM / max(self.load[0], 1)
         return time.monotonic() + max(quantum, _MINIMUM_QUANTUM)
 
-    async def breathe(self) -> float:
-        """Let others run once; return the next deadline."""
+    def is_over(self) -> bool:
+        """Whether this run has to let others run now."""
+        return time.monotonic() >= self.until
+
+    async def breathe(self) -> None:
+        """Let others run once."""
         self.yields += 1
         await pause()
-        return self.deadline()
+        self.until = self._deadline()
+
+    async def away(self, awaitable: Awaitable[Any]) -> Any:
+        """Await something during which the current asyncio Task would not go on at once."""
+        self.load[0] -= 1
+        try:
+            return await awaitable
+        finally:
+            self.load[0] += 1
+
+    async def taking_part(self, awaitable: Awaitable[Any]) -> Any:
+        """Await something that goes on at once whenever it may, as one more that does."""
+        self.load[0] += 1
+        try:
+            return await awaitable
+        finally:
+            self.load[0] -= 1
 
 
 class Scope:
@@ -79,6 +102,11 @@ class Scope:
         self.path = path
         self.top = top
         self.through = through
+
+    def nested(self, where: str, through: StateBackend | None = None) -> Scope:
+        """Return the scope of an evaluation inside this one; its path has constant length, however deep it lies."""
+        path = blake2b(f"{self.path}/{where}".encode(), digest_size=16).hexdigest()
+        return Scope(dict(self.resources), path, False, through)
 
 
 class StepState:

@@ -2,19 +2,19 @@
 
     for each stage, until it is empty:
         synchronous inline nodes, one by one in plan order: skip it | defer it | run it and evaluate what it returned
-        the others: skip | defer | start together in plan order, wait for all
-        nothing could start: wait for the wake-up
+        the others: skip | defer | start together in plan order
+        deferred ones are tried again at each wake-up, while the others run
     nodes that only an open choice of a Router needs are held back until the choice is known
 """
 
 from __future__ import annotations
 
-import time
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from cascade.graph.model import Graph, Node
-from cascade.runtime._concurrency import run_together
+from cascade.runtime._concurrency import Together
 from cascade.runtime.events import TaskBlocked, TaskSkipped
 from cascade.runtime.exceptions import DependencyMissingError
 from cascade.runtime.flow import FlowManager
@@ -50,7 +50,6 @@ class StageLoop:
         self.this_run = run
         self.process = process
         self.evaluate = evaluate
-        self.deadline = run.deadline()
         self.flow = FlowManager(graph, target_id, instance_map)
         self.blocked: set[str] = set()
         self.held: list[list[Node]] = []
@@ -70,27 +69,59 @@ class StageLoop:
 
     async def _stage(self, nodes: list[Node]) -> None:
         nodes = await self._hold(nodes)
-        while nodes:
-            seen = self.strategy.wakeups()
-            waiting = [n for n in nodes if not is_inline(n)]
-            deferred = [n for n in nodes if is_inline(n) and not await self._step_inline(n)]
-            together = []
-            for node in waiting:
-                if await self._skip(node):
-                    continue
-                (together if self._admit(node) else deferred).append(node)
-            if together:
-                await self._run_together(together, alone=len(waiting) == 1)
-            if len(deferred) == len(nodes):
-                await self.strategy.wait_for_wakeup(seen, self.this_run)
-            nodes = sorted(deferred, key=nodes.index) if len(deferred) > 1 else deferred
+        others = [n for n in nodes if not is_inline(n)]
+        alone = others[0] if len(others) == 1 else None
+        together = Together()
+        try:
+            while nodes:
+                seen = self.strategy.wakeups()
+                deferred = [n for n in nodes if is_inline(n) and not await self._step_inline(n)]
+                deferred += [n for n in nodes if not is_inline(n) and not await self._start(n, together, alone, deferred)]
+                if len(deferred) == len(nodes):
+                    await self.this_run.away(self._wait(seen, together))
+                nodes = deferred
+            await self.this_run.away(together.wait())
+        except BaseException as error:
+            await together.end()
+            together.note(error)
+            raise
+        await together.end()
+        together.values()
+
+    async def _start(self, node: Node, together: Together, alone: Node | None, deferred: list[Node]) -> bool:
+        """Skip or start a node that may await something; False if it must wait."""
+        if await self._skip(node):
+            return True
+        if not self._admit(node):
+            return False
+        if node is alone and not deferred:
+            await self._run_one(node)
+        else:
+            together.start(self.this_run.taking_part(self._run_one(node)))
+        return True
+
+    async def _wait(self, seen: int, together: Together) -> None:
+        """Wait for a wake-up, or for what has been started: with it the deferred nodes are looked at again."""
+        if not together.is_running:
+            together.values()
+            return await self.strategy.wait_for_wakeup(seen)
+        wakeup = asyncio.ensure_future(self.strategy.wait_for_wakeup(seen))
+        ended = asyncio.ensure_future(together.wait())
+        try:
+            await asyncio.wait((wakeup, ended), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            wakeup.cancel()
+            ended.cancel()
 
     async def _hold(self, nodes: list[Node]) -> list[Node]:
         """Set aside the nodes that may turn out not to be needed."""
         if not self.flow.has_routers:
             return nodes
-        now = [n for n in nodes if await self.flow.is_wanted(n, self.state) or await self._is_pruned(n)]
-        later = [n for n in nodes if n not in now]
+        now: list[Node] = []
+        later: list[Node] = []
+        for node in nodes:
+            known = await self.flow.is_wanted(node, self.state) or await self._is_pruned(node)
+            (now if known else later).append(node)
         if later:
             self.held.append(later)
         return now
@@ -100,13 +131,15 @@ class StageLoop:
 
     async def _release(self) -> None:
         """Run the held nodes that are needed now; those that never will be are marked when the plan is through."""
-        while self.held:
-            held, self.held = self.held, []
-            before = self.nodes_run
-            for stage in held:
-                await self._stage(stage)
-            if self.nodes_run == before:
-                return
+        position = 0
+        while position < len(self.held):
+            before, later = self.held[:position], self.held[position + 1 :]
+            stage, self.held = self.held[position], []
+            done = self.nodes_run
+            await self._stage(stage)
+            self.held = before + self.held + later
+            # What has run may have made a choice for those before; what has not stays where it is.
+            position = 0 if self.nodes_run > done else position + 1
 
     async def _step_inline(self, node: Node) -> bool:
         """Skip or run a node; False if it must wait."""
@@ -114,21 +147,15 @@ class StageLoop:
             return True
         if not self._admit(node):
             return False
-        value = await self.process(node)
-        await self._settle(node, await self._final(node, value))
-        if time.monotonic() >= self.deadline:
-            self.deadline = await self.this_run.breathe()
+        await self._settle(node, await self._final(node, await self.process(node)))
+        if self.this_run.is_over():
+            await self.this_run.breathe()
         return True
 
-    async def _run_together(self, nodes: list[Node], alone: bool) -> None:
-        if alone:
-            await self._run_one(nodes[0])
-        else:
-            await run_together([self._run_one(node) for node in nodes])
-
     async def _run_one(self, node: Node) -> None:
-        value = await self.process(node)
-        await self._settle(node, await self._final(node, value))
+        await self._settle(node, await self._final(node, await self.this_run.away(self.process(node))))
+        if self.this_run.is_over():
+            await self.this_run.breathe()
 
     async def _final(self, node: Node, value: Any) -> Any:
         """The target's value is continued by the caller, in the next step."""
@@ -152,6 +179,7 @@ class StageLoop:
         self.nodes_run += 1
         if await self.state.get_skip_reason(node.structural_id) is None:
             await self.state.mark_skipped(node.structural_id, reason)
+        await self.flow.register_skip(node.structural_id, self.state)
         self.strategy.publish(TaskSkipped, node, self.this_run.run_id, reason=reason)
         return True
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import time
 from array import array
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from hashlib import sha256
@@ -23,11 +23,12 @@ from inspect import isawaitable
 from typing import Any
 
 from cascade import _kernel
-from cascade.graph._identity import InstanceMap
-from cascade.graph.build import build_graph, identify
+from cascade.graph._identity import Identity, InstanceMap
+from cascade.graph.build import build_graph
 from cascade.graph.hashing import BlueprintHasher
 from cascade.graph.model import Graph, Node
 from cascade.graph.registry import NodeRegistry
+from cascade.internal.inputs import PARAMS
 from cascade.runtime._concurrency import Expand, drive, run_together
 from cascade.runtime._stock import is_stock
 from cascade.runtime.bus import MessageBus
@@ -97,6 +98,8 @@ class GraphExecutionStrategy:
         self._template_plan_cache: BoundedDict[bytes, IndexedPlan] = BoundedDict()
         self._node_registry = NodeRegistry(weak=True)
         self._issued_warnings: set[str] = set()
+        #: Names of tasks whose unused cache policy has been warned of.
+        self._uncached: set[str] = set()
         self._stats: BoundedDict[str, RunStats] = BoundedDict()
         self._seen: tuple[Any, ...] = ()
 
@@ -120,9 +123,12 @@ class GraphExecutionStrategy:
         run = Run(run_id, params, state_backend, run_stack, active_resources, through)
         self._look_again()
         run.load[0] += 1
+        active_resources.setdefault(PARAMS, params)
         try:
             scope = Scope(active_resources, "", True, state_backend if through else None)
-            value = await drive(self.evaluate(target, run, scope))
+            evaluation = self.evaluate(target, run, scope)
+            del target  # it is let go of with its step
+            value = await drive(evaluation)
             if run.target_id is not None:
                 await state_backend.put_result(run.target_id, value)
             return value
@@ -153,53 +159,56 @@ class GraphExecutionStrategy:
         try:
             frame.begin(lazy)
             del lazy
-            deadline = run.deadline()
             while True:
-                signal = _kernel.run(frame, deadline)
+                signal = _kernel.run(frame, run.until)
                 if signal == _kernel.DONE:
                     if scope.top:
-                        self._end_of_loop(run, frame)
+                        self._end_of_loop(run, frame, attempts.told)
                     return frame.value
                 if signal == _kernel.YIELD:
-                    deadline = await self._yield(run, frame, scope)
-                    continue
-                if signal == _kernel.STEP:
+                    await self._yield(run, frame, scope)
+                elif signal == _kernel.STEP:
+                    if run.is_over():
+                        await self._yield(run, frame, scope)
                     await self._step(frame, run, scope, first)
+                    first = False
                 elif signal == _kernel.AWAIT:
-                    await _out_of_the_way(run, attempts.resume())
+                    await run.away(attempts.resume())
                 elif signal == _kernel.GROUP:
-                    members = [self._member(frame, op, run, scope) for op in frame.group]
-                    frame.settle(await _out_of_the_way(run, run_together(members)))
+                    members = (run.taking_part(self._member(frame, op, run, scope)) for op in frame.group)
+                    frame.settle(await run.away(run_together(members)))
                 else:
-                    await attempts.again()
-                first = False
-                deadline = run.deadline()
+                    await run.away(attempts.again())
         finally:
             run.hot_steps += frame.steps
             run.hot_nodes += frame.nodes
             frame.close()
 
-    async def _yield(self, run: Run, frame: Any, scope: Scope) -> float:
+    async def _yield(self, run: Run, frame: Any, scope: Scope) -> None:
         """A control point: others run, then whatever they changed takes effect."""
-        deadline = await run.breathe()
+        await run.breathe()
         if scope.top:
             self._progress(run, frame)
-        if self._look_again() and not frame.waiting and not self._gate(frame.program):
+        self._look_again()
+        if not frame.waiting and not self._gate(frame.program):
             frame.suspend()
-        return deadline
 
     async def _member(self, frame: Any, op: int, run: Run, scope: Scope) -> Any:
         """Call one operation of a group, in an asyncio Task of its own, and return its final value."""
-        value = await Attempts(self, run, frame).call(op)
-        return await self._final(value, frame.name_of(op), str(op), run, scope)
+        value = await run.away(Attempts(self, run, frame).call(op))
+        expansion = self._expansion(value, frame.name_of(op), str(op), run, scope)
+        if expansion is None:
+            return value
+        del value  # an expression is let go of with its first step
+        return await expansion
 
-    async def _final(self, value: Any, name: str, where: str, run: Run, scope: Scope) -> Any:
-        """Evaluate what a function of an inner node returned, in a scope of its own."""
+    def _expansion(self, value: Any, name: str, where: str, run: Run, scope: Scope) -> Expand | None:
+        """Return the evaluation of what the function of an inner node returned, in a scope of its own."""
         following = _kernel.continuation(value, name)
         if following is None:
-            return value
-        nested = Scope(dict(scope.resources), f"{scope.path}/{where}", False, None)
-        return await Expand(self.evaluate(following, run, nested))
+            return None
+        nested = scope.nested(where)
+        return Expand(self.evaluate(following, run, nested))
 
     # ------------------------------------------------------------------------------------------- one step, by tier
 
@@ -213,8 +222,7 @@ class GraphExecutionStrategy:
             self._warn(built.graph, run.run_id)
         with ExitStack() as step_stack:
             if self._may_enter(frame, program, built is not None, run):
-                self._set_up(set(program.requires), run, scope, step_stack)
-                if all(self.resource_container.scope_of(name) == "run" for name in program.requires):
+                if not self._set_up(set(program.requires), run, scope, step_stack):
                     frame.steps += built is None
                     frame.enter(program)
                     return
@@ -222,8 +230,10 @@ class GraphExecutionStrategy:
                 built = _rehydrated(frame, program)
                 run.warm += 1
             self._set_up(self.resource_container.scan(built.graph), run, scope, step_stack)
-            built.identify(scope.path)
+            if built.graph._identity is not None:  # tell these nodes from those of the evaluations around this one
+                built.graph._identity.scope = scope.path
             value = await self._process(frame, run, scope, built, first)
+        self._warn_of_cache(built.instance_map[frame.lazy._uuid], value)
         frame.finish(value)
 
     def _may_enter(self, frame: Any, program: Any, is_cold: bool, run: Run) -> bool:
@@ -247,6 +257,7 @@ class GraphExecutionStrategy:
         if key is not None:
             indexed = self._index_plan(graph, plan) if indexed is None else indexed
             if indexed is not None:
+                indexed.owned = frame.expression.names
                 self._template_plan_cache[key] = indexed
                 program = _kernel.compile_program(frame, indexed.offsets, indexed.indices)
                 program.plan, program.table = indexed, template
@@ -254,16 +265,21 @@ class GraphExecutionStrategy:
                 run.templates += 1
         return program, _Built(graph, plan, instance_map, [])
 
-    def _set_up(self, needed: set[str], run: Run, scope: Scope, step_stack: ExitStack) -> None:
-        """Set up the resources that are not active; those of run scope are there for the whole run."""
+    def _set_up(self, needed: set[str], run: Run, scope: Scope, step_stack: ExitStack) -> bool:
+        """Set up the resources that are not active; whether one of them lasts for this step only.
+
+        Those of run scope are there for the whole run.
+        """
         missing = needed - scope.resources.keys()
         if not missing:
-            return
+            return False
         before = set(scope.resources)
         self.resource_container.setup(missing, scope.resources, run.stack, step_stack, run.run_id)
-        for name in scope.resources.keys() - before:
-            if self.resource_container.scope_of(name) == "run":
-                run.resources.setdefault(name, scope.resources[name])
+        made = scope.resources.keys() - before
+        lasting = {name for name in made if self.resource_container.scope_of(name) == "run"}
+        for name in lasting:
+            run.resources.setdefault(name, scope.resources[name])
+        return lasting != made
 
     def _warn(self, graph: Graph, run_id: str) -> None:
         for node in graph.nodes:
@@ -271,6 +287,19 @@ class GraphExecutionStrategy:
                 self._issued_warnings.add(node.name)
                 text = WARNING_TEXT.format(name=node.name)
                 self.publish(StaticAnalysisWarning, node, run_id, warning_code="CS-W001", message=text)
+
+    def _warn_of_cache(self, node: Node, value: Any) -> None:
+        """Say once that a target which returns a call is not cached: its own value is the next step's to find."""
+        if node.cache_policy is None or node.name in self._uncached or _kernel.continuation(value, node.name) is None:
+            return
+        self._uncached.add(node.name)
+        import logging  # only needed when something is worth saying
+
+        logging.getLogger("cascade").warning(
+            "task %r has a cache policy but returned a call as the target of its expression: nothing is saved for it; "
+            "put with_cache on the call that makes the value",
+            node.name,
+        )
 
     async def _process(self, frame: Any, run: Run, scope: Scope, built: _Built, first: bool) -> Any:
         """Full processing of a step; operations that have run hot before keep their results."""
@@ -319,8 +348,12 @@ class GraphExecutionStrategy:
             )
 
         async def final(node: Node, value: Any) -> Any:
-            done = await self._final(value, node.name, node.structural_id, run, scope)
-            if done is not value and node.cache_policy is not None:
+            expansion = self._expansion(value, node.name, node.structural_id, run, scope)
+            if expansion is None:
+                return value
+            del value  # an expression is let go of with its first step
+            done = await expansion
+            if node.cache_policy is not None:
                 await self.node_processor.save_final(node, graph, state_backend, done)
             return done
 
@@ -432,11 +465,11 @@ class GraphExecutionStrategy:
         """Return the number of the last wake-up."""
         return int(getattr(self.wakeup_event, "generation", 0))
 
-    async def wait_for_wakeup(self, seen: int, run: Run) -> None:
+    async def wait_for_wakeup(self, seen: int) -> None:
         """Wait until constraints may have changed since wake-up ``seen``."""
         event = self.wakeup_event
         wait_beyond = getattr(event, "wait_beyond", None)
-        await _out_of_the_way(run, wait_beyond(seen) if wait_beyond is not None else event.wait())
+        await (wait_beyond(seen) if wait_beyond is not None else event.wait())
         if wait_beyond is None:
             event.clear()
         self.constraint_manager.cleanup_expired_constraints()
@@ -482,15 +515,15 @@ class GraphExecutionStrategy:
             )
         )
 
-    def _end_of_loop(self, run: Run, frame: Any) -> None:
-        """After hot steps: the last progress, and the start and the end of the target."""
+    def _end_of_loop(self, run: Run, frame: Any, told: int) -> None:
+        """After hot steps: the last progress, and the start and the end of the target, unless it is ``told``."""
         if frame.steps:
             self._progress(run, frame, final=True)
         program = frame.last
         if program is None:
             return
         run.target_id = self.hot_id(program, len(program) - 1)
-        if not frame.steps:
+        if not frame.steps or told == frame.steps:
             return
         common = {"run_id": run.run_id, "task_id": run.target_id, "task_name": program.tasks[-1]}
         if self.wants(TaskExecutionStarted):
@@ -514,12 +547,6 @@ class _Built:
         self.instance_map = instance_map
         self.nodes = nodes
 
-    def identify(self, path: str) -> None:
-        """Tell the nodes of this evaluation from those of the evaluations around it."""
-        identity = self.graph.nodes[0].__dict__.get("_identity")
-        if identity is not None:
-            identity.scope = path
-
 
 def _rehydrated(frame: Any, program: Any) -> _Built:
     """Warm: the nodes of a known template, bound to the values of the step that waits."""
@@ -527,7 +554,7 @@ def _rehydrated(frame: Any, program: Any) -> _Built:
     indexed = program.plan
     graph, plan, nodes = program.table.bind(expression, indexed.offsets, indexed.indices)
     instance_map = InstanceMap([operation.lazy for operation in expression.operations], nodes)
-    identify(graph, expression, program.table, instance_map)
+    graph._identity = Identity(nodes, expression.operations, program.table)
     return _Built(graph, plan, instance_map, nodes)
 
 
@@ -535,10 +562,3 @@ def _not_executable(node: Node) -> Any:
     raise TypeError(f"node '{node.name}' is not executable: it has no function")
 
 
-async def _out_of_the_way(run: Run, awaitable: Awaitable[Any]) -> Any:
-    """Await something while this run does not count as one that would go on at once."""
-    run.load[0] -= 1
-    try:
-        return await awaitable
-    finally:
-        run.load[0] += 1

@@ -78,7 +78,7 @@ def custom(scope="global", id="c", **kwargs):
     return GlobalConstraint(id, scope, "custom", {}, **kwargs)
 
 
-# -- what is in force ----------------------------------------------------------------------------------------------
+# -- what is in force ---
 
 
 def test_a_pause_denies_its_scope_until_it_is_removed(manager):
@@ -105,6 +105,10 @@ def test_the_last_write_wins_for_one_scope_and_type_and_for_one_id(manager):
     assert manager._constraints["3"].scope == "task:b"
     assert manager.check_permission(node("a"))
     assert not manager.check_permission(node("b"))
+
+    manager.update_constraint(concurrency(1, "task:a", id="4"))
+    manager.update_constraint(concurrency(1, "task:b", id="4"))
+    assert list(manager.resource_manager._capacity) == ["constraint:concurrency:task:b"]
 
 
 def test_concurrency_becomes_a_resource_of_its_scope(manager):
@@ -166,6 +170,8 @@ def test_a_malformed_constraint_changes_nothing(manager):
     epoch = manager.epoch
     with pytest.raises(ValueError, match="limit of concurrency constraint 'new'"):
         manager.update_constraint(concurrency("many", id="new"))
+    with pytest.raises(ValueError, match="limit of concurrency constraint"):
+        manager.update_constraint(concurrency("many", "task:elsewhere"))
     with pytest.raises((TypeError, ValueError)):
         manager.update_constraint(pause(expires_at="tomorrow"))
 
@@ -212,7 +218,7 @@ def test_extra_requirements_of_all_constraints_are_collected(manager):
     }
 
 
-# -- several constraints ---------------------------------------------------------------------------------------------
+# -- several constraints ---
 
 
 @pytest.mark.parametrize("order", [[0, 1, 2], [2, 1, 0], [1, 0, 2]])
@@ -298,7 +304,7 @@ def test_sending_a_rate_again_does_not_refill_its_bucket(manager, clock):
     clock.run(main())
 
 
-# -- expiry ----------------------------------------------------------------------------------------------------------
+# -- expiry ---
 
 
 def effects(manager, name="t"):
@@ -414,22 +420,21 @@ def test_expiry_survives_a_wall_clock_that_goes_slower(manager, clock, monkeypat
     monkeypatch.setattr(
         "cascade.runtime.constraints.manager.time", SimpleNamespace(time=lambda: clock.now + offset), raising=True
     )
-    manager.update_constraint(pause(expires_at=clock.now + 1))
+    manager.update_constraint(concurrency(1, expires_at=clock.now + 1))
+    start = clock.now
 
     async def main():
         nonlocal offset
-        woken = asyncio.Event()
-        manager.set_wakeup_callback(woken.set)
-        assert not manager.check_permission(node())
+        need = manager.get_extra_requirements(node())
+        await manager.resource_manager.acquire(need)
         offset = -2.0
-        while not manager.check_permission(node()):
-            woken.clear()
-            await asyncio.wait_for(woken.wait(), 100)
+        await asyncio.wait_for(manager.resource_manager.acquire(need), 100)
+        assert 3.0 <= clock.now - start <= 3.01
 
     clock.run(main())
 
 
-# -- wake-ups and the epoch --------------------------------------------------------------------------------------------
+# -- wake-ups and the epoch ---
 
 
 def test_every_change_moves_the_epoch_and_wakes(manager, clock):

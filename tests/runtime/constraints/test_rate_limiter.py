@@ -74,7 +74,7 @@ def test_more_than_the_capacity_is_never_there(limiter):
 
 
 def test_a_changed_bucket_keeps_its_tokens_up_to_the_new_capacity(limiter, clock):
-    """Sending a limit again does not refill it, a smaller one cuts it, time before the change counts at the old rate."""
+    """Sending a limit again does not refill it, a smaller one cuts it, the past counts at the old rate."""
     limiter.update_bucket("k", rate=10, capacity=10)
     for _ in range(10):
         limiter.try_acquire("k")

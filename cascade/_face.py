@@ -1,0 +1,196 @@
+"""Running a target with the package's own parts: ``run``, ``arun`` and ``run_outcome``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from importlib import import_module
+from typing import Any, TypeAlias, TypeVar, overload
+
+from cascade.adapters.executors.local import LocalExecutor
+from cascade.adapters.solvers.native import NativeSolver
+from cascade.common.messaging.bus import bus
+from cascade.common.renderers import CliRenderer, JsonRenderer
+from cascade.runtime.bus import MessageBus
+from cascade.runtime.engine import Engine
+from cascade.runtime.stats import Outcome
+from cascade.runtime.subscribers import HumanReadableLogSubscriber, TelemetrySubscriber
+from cascade.spec.lazy_types import LazyResult
+from cascade.spec.protocols import Connector, StateBackend
+
+__all__ = ["arun", "run", "run_outcome"]
+
+T = TypeVar("T")
+
+#: Makes the state backend of a run from the run's id.
+_Factory: TypeAlias = Callable[[str], StateBackend]
+
+
+@overload
+def run(
+    target: LazyResult[T],
+    params: dict[str, Any] | None = None,
+    system_resources: dict[str, Any] | None = None,
+    log_level: str = "INFO",
+    log_format: str = "human",
+    connector: Connector | None = None,
+    state_backend: str | _Factory | None = None,
+) -> T: ...
+
+
+@overload
+def run(
+    target: T,
+    params: dict[str, Any] | None = None,
+    system_resources: dict[str, Any] | None = None,
+    log_level: str = "INFO",
+    log_format: str = "human",
+    connector: Connector | None = None,
+    state_backend: str | _Factory | None = None,
+) -> T: ...
+
+
+def run(
+    target: Any,
+    params: dict[str, Any] | None = None,
+    system_resources: dict[str, Any] | None = None,
+    log_level: str = "INFO",
+    log_format: str = "human",
+    connector: Connector | None = None,
+    state_backend: str | _Factory | None = None,
+) -> Any:
+    """Run a lazy result, or a list or tuple of them, and return its value.
+
+    Args:
+        target: what to run; a list or tuple gives the list of values.
+        params: values for ``cascade.Param`` by name.
+        system_resources: capacity by name, for ``with_constraints``.
+        log_level: DEBUG, INFO, WARNING or ERROR: what is told on standard error.
+        log_format: ``"json"`` writes one JSON object a line, anything else text.
+        connector: brings constraints while the run goes on, and carries its telemetry.
+        state_backend: a function from run id to backend, or a ``redis://`` URL; in memory by default.
+
+    Raises:
+        RuntimeError: an event loop is running in this thread; ``await cascade.arun(...)`` there.
+        ImportError: the library that ``state_backend`` needs is missing.
+        ValueError, TypeError: ``state_backend`` is nothing of the above, or the target cannot run.
+        Exception: whatever a task raised, unchanged.
+    """
+    _refuse_running_loop("run")
+    engine = _engine(system_resources, log_level, log_format, connector, state_backend)
+    return asyncio.run(_closing(engine, engine.run(target, params)))
+
+
+async def arun(
+    target: Any,
+    params: dict[str, Any] | None = None,
+    system_resources: dict[str, Any] | None = None,
+    log_level: str = "INFO",
+    log_format: str = "human",
+    connector: Connector | None = None,
+    state_backend: str | _Factory | None = None,
+) -> Any:
+    """Do what :func:`run` does, inside a running event loop."""
+    engine = _engine(system_resources, log_level, log_format, connector, state_backend)
+    return await _closing(engine, engine.run(target, params))
+
+
+def run_outcome(
+    target: Any,
+    params: dict[str, Any] | None = None,
+    system_resources: dict[str, Any] | None = None,
+    log_level: str = "INFO",
+    log_format: str = "human",
+    connector: Connector | None = None,
+    state_backend: str | _Factory | None = None,
+) -> Outcome[Any]:
+    """Do what :func:`run` does, and return how the run ended instead of raising.
+
+    Raises:
+        RuntimeError, ImportError, ValueError, TypeError: as :func:`run`, before anything runs.
+    """
+    _refuse_running_loop("run_outcome")
+    engine = _engine(system_resources, log_level, log_format, connector, state_backend)
+    return asyncio.run(_closing(engine, engine.run_outcome(target, params)))
+
+
+def _refuse_running_loop(name: str) -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    there = "await cascade.arun(...)" if name == "run" else "await engine.run_outcome(...)"
+    raise RuntimeError(
+        f"cascade.{name}() uses asyncio.run(), which cannot be called from a running event loop; {there} there"
+    )
+
+
+def _engine(
+    system_resources: dict[str, Any] | None,
+    log_level: str,
+    log_format: str,
+    connector: Connector | None,
+    state_backend: str | _Factory | None,
+) -> Engine:
+    """Put an engine together that tells people what it does."""
+    factory = _create_state_backend_factory(state_backend)
+    event_bus = MessageBus()
+    is_json = log_format == "json"
+    bus.set_renderer(JsonRenderer(min_level=log_level) if is_json else CliRenderer(bus.store, min_level=log_level))
+    HumanReadableLogSubscriber(event_bus)
+    engine = Engine(
+        solver=NativeSolver(),
+        executor=LocalExecutor(),
+        bus=event_bus,
+        state_backend_factory=factory,
+        system_resources=system_resources,
+        connector=connector,
+    )
+    if connector is not None:
+        engine.add_subscriber(TelemetrySubscriber(event_bus, connector))
+    return engine
+
+
+async def _closing(engine: Engine, running: Coroutine[Any, Any, T]) -> T:
+    try:
+        return await running
+    finally:
+        engine.executor.close()  # type: ignore[attr-defined]
+
+
+def _create_state_backend_factory(backend_spec: str | _Factory | None) -> _Factory | None:
+    """Return the function that makes the state backend of a run; None stands for the engine's own.
+
+    Raises:
+        ImportError: the library that it needs is missing.
+        ValueError: a text that is no ``redis://`` URL.
+        TypeError: neither text nor callable.
+    """
+    if backend_spec is None or callable(backend_spec):
+        return backend_spec
+    if not isinstance(backend_spec, str):
+        raise TypeError(
+            f"Invalid state_backend type: {type(backend_spec).__name__}; "
+            "give a URL, or a function from run id to backend"
+        )
+    if backend_spec.startswith("redis://"):
+        return _redis_factory(backend_spec)
+    raise ValueError(f"Unsupported state backend URI scheme: {backend_spec!r}; give a URL that begins with redis://")
+
+
+def _redis_factory(url: str) -> _Factory:
+    """All runs share one client; each has a backend of its own."""
+    try:
+        redis = import_module("redis")
+    except ImportError as error:
+        raise ImportError(
+            "The 'redis' library is required for state_backend='redis://...': pip install redis"
+        ) from error
+    try:
+        backend = import_module("cascade.adapters.state.redis").RedisStateBackend
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"This version of cascade has no state backend for {url!r}: give a function from run id to backend"
+        ) from error
+    client = redis.Redis.from_url(url)
+    return lambda run_id: backend(run_id, client)

@@ -1,0 +1,3373 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, nonecheck=False
+# cython: cdivision=True, binding=True, embedsignature=False, freethreading_compatible=False
+"""The kernel, compiled: lazy results, tracer, programs and the hot loop. ``_hot_py.py`` says in Python what this does.
+
+Memory. A frame owns what it runs: per operation the callee, the call's values and the result; per level the program and
+the leaves. They lie in arrays that grow and shrink like a stack, so a step allocates nothing and depth costs only memory.
+Arguments are borrowed from tuples that the frame owns; whatever is read from a list, a dict or an attribute is owned.
+
+Tracing uses scratch buffers of the module. It runs no Python code and allocates no object that the garbage collector
+knows, so that nothing can re-enter it; a test fails when that changes.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.object cimport PyObject, PyTypeObject
+from cpython.ref cimport Py_INCREF
+from libc.stdint cimport int8_t, int32_t, int64_t, intptr_t, uintptr_t
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memcmp, memcpy
+
+import dataclasses
+import inspect
+import itertools
+import os
+import types
+import weakref
+from time import monotonic as _py_monotonic
+
+cdef extern from *:
+    """
+    #include <Python.h>
+    #include <stddef.h>
+    #ifndef CASCADE_DEBUG
+    #define CASCADE_DEBUG 0
+    #endif
+    #if defined(__linux__)
+    #include <time.h>
+    static inline double cascade_now(PyObject *unused) {
+        struct timespec t;
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+    }
+    #else
+    /* the clock behind time.monotonic() differs by platform and version: ask it */
+    static double cascade_now(PyObject *clock) {
+        PyObject *value = PyObject_CallNoArgs(clock);
+        double now;
+        if (value == NULL) { PyErr_Clear(); return 1e300; }
+        now = PyFloat_AsDouble(value);
+        Py_DECREF(value);
+        return now;
+    }
+    #endif
+    static inline PyTypeObject *cascade_type(PyObject *o) { return Py_TYPE(o); }
+    static inline unsigned long cascade_flags(PyObject *o) { return PyType_GetFlags(Py_TYPE(o)); }
+    static inline PyObject **cascade_items(PyObject *tuple) { return ((PyTupleObject *)tuple)->ob_item; }
+    static inline int cascade_is_interned(PyObject *s) { return PyUnicode_CHECK_INTERNED(s) != 0; }
+    static inline PyTypeObject *cascade_coroutine(void) { return &PyCoro_Type; }
+    typedef PyObject *(*cascade_vectorcall)(PyObject *, PyObject *const *, size_t, PyObject *);
+    static void cascade_make_vectorcall(PyTypeObject *type, Py_ssize_t offset) {
+        type->tp_vectorcall_offset = offset;
+        type->tp_flags |= Py_TPFLAGS_HAVE_VECTORCALL;
+        PyType_Modified(type);
+    }
+    typedef int (*cascade_visit_all)(PyObject *, void *, void *);
+    static traverseproc cascade_base_traverse;
+    static cascade_visit_all cascade_frame_visit;
+    static int cascade_frame_traverse(PyObject *self, visitproc visit, void *arg) {
+        int r = cascade_base_traverse ? cascade_base_traverse(self, visit, arg) : 0;
+        return r ? r : cascade_frame_visit(self, (void *)visit, arg);
+    }
+    static void cascade_patch_traverse(PyTypeObject *type, cascade_visit_all all) {
+        cascade_base_traverse = type->tp_traverse;
+        cascade_frame_visit = all;
+        type->tp_traverse = cascade_frame_traverse;
+    }
+    static int cascade_visit_one(PyObject *o, void *visit, void *arg) { return o ? ((visitproc)visit)(o, arg) : 0; }
+    #define CASCADE_CONTAINER (Py_TPFLAGS_LIST_SUBCLASS | Py_TPFLAGS_TUPLE_SUBCLASS | Py_TPFLAGS_DICT_SUBCLASS)
+    """
+    double cascade_now(PyObject*) noexcept
+    PyTypeObject* cascade_type(PyObject*) noexcept
+    unsigned long cascade_flags(PyObject*) noexcept
+    PyObject** cascade_items(PyObject*) noexcept
+    bint cascade_is_interned(PyObject*) noexcept
+    PyTypeObject* cascade_coroutine() noexcept
+    void cascade_make_vectorcall(PyTypeObject*, Py_ssize_t) noexcept
+    ctypedef int (*cascade_visit_all)(PyObject*, void*, void*) noexcept
+    void cascade_patch_traverse(PyTypeObject*, cascade_visit_all) noexcept
+    int cascade_visit_one(PyObject*, void*, void*) noexcept
+    unsigned long CASCADE_CONTAINER
+    unsigned long Py_TPFLAGS_LIST_SUBCLASS
+    unsigned long Py_TPFLAGS_TUPLE_SUBCLASS
+    void INCREF "Py_INCREF"(PyObject*) noexcept
+    void DECREF "Py_DECREF"(PyObject*) noexcept
+    void XDECREF "Py_XDECREF"(PyObject*) noexcept
+    Py_ssize_t REFCNT "Py_REFCNT"(PyObject*) noexcept
+    PyObject* PyObject_Vectorcall(PyObject*, PyObject**, size_t, PyObject*) noexcept
+    size_t PY_VECTORCALL_ARGUMENTS_OFFSET
+    size_t PyVectorcall_NARGS(size_t) noexcept
+    Py_ssize_t TUPLE_SIZE "PyTuple_GET_SIZE"(PyObject*) noexcept
+    PyObject* TUPLE_ITEM "PyTuple_GET_ITEM"(PyObject*, Py_ssize_t) noexcept
+    void TUPLE_SET "PyTuple_SET_ITEM"(PyObject*, Py_ssize_t, PyObject*) noexcept
+    PyObject* TUPLE_NEW "PyTuple_New"(Py_ssize_t) noexcept
+    Py_ssize_t LIST_SIZE "PyList_GET_SIZE"(PyObject*) noexcept
+    PyObject* LIST_ITEM "PyList_GET_ITEM"(PyObject*, Py_ssize_t) noexcept
+    void LIST_SET "PyList_SET_ITEM"(PyObject*, Py_ssize_t, PyObject*) noexcept
+    PyObject* LIST_NEW "PyList_New"(Py_ssize_t) noexcept
+    PyObject* DICT_NEW "PyDict_New"() noexcept
+    int DICT_SET "PyDict_SetItem"(PyObject*, PyObject*, PyObject*) noexcept
+    PyObject* DICT_GET "PyDict_GetItemWithError"(PyObject*, PyObject*) noexcept
+    int DICT_NEXT "PyDict_Next"(PyObject*, Py_ssize_t*, PyObject**, PyObject**) noexcept
+    Py_ssize_t DICT_SIZE "PyDict_GET_SIZE"(PyObject*) noexcept
+    PyObject* PyErr_Occurred() noexcept
+    void PyErr_NoMemory() noexcept
+    void PyUnicode_InternInPlace(PyObject**) noexcept
+    bint PyUnicode_CheckExact(PyObject*) noexcept
+    ctypedef enum PySendResult:
+        PYGEN_RETURN
+        PYGEN_ERROR
+        PYGEN_NEXT
+    PySendResult PyIter_Send(PyObject*, PyObject*, PyObject**) noexcept
+    ctypedef struct Py_buffer:
+        void* buf
+        Py_ssize_t len
+    int PyObject_GetBuffer(object, Py_buffer*, int) except -1
+    void PyBuffer_Release(Py_buffer*) noexcept
+    int PyBUF_SIMPLE
+    int PyGC_Disable() noexcept
+    int PyGC_Enable() noexcept
+
+kernel_name = "compiled"
+
+# What run() says, items of a key and flags of a record: see _hot_py.py.
+DONE = 0
+YIELD = 1
+AWAIT = 2
+GROUP = 3
+STEP = 4
+FAILED = 5
+LEAF = -1
+LIST = -2
+TUPLE = -3
+DICT = -4
+SHARED = -5
+ROUTER = -6
+INJECT = -7
+KIND = -8
+ARGUMENT = -9
+DIRECT = 1
+RETRY = 2
+CACHE = 4
+CONSTRAINTS = 8
+CONDITION = 16
+AFTER = 32
+JUMP = 64
+MAP = 128
+CONSTANT_CONDITION = 256
+
+cdef enum:
+    c_DONE = 0
+    c_YIELD = 1
+    c_AWAIT = 2
+    c_GROUP = 3
+    c_STEP = 4
+    c_FAILED = 5
+    c_ENDED = 6  # of a coroutine that did not suspend: go on
+    t_LEAF = -1
+    t_LIST = -2
+    t_TUPLE = -3
+    t_DICT = -4
+    t_SHARED = -5
+    t_ROUTER = -6
+    t_INJECT = -7
+    t_KIND = -8
+    t_ARGUMENT = -9
+    f_DIRECT = 1
+    f_RETRY = 2
+    f_CACHE = 4
+    f_CONSTRAINTS = 8
+    f_CONDITION = 16
+    f_AFTER = 32
+    f_JUMP = 64
+    f_MAP = 128
+    f_CONSTANT = 256
+    COUNT_BITS = 20
+    MEMO_SIZE = 256
+    SMALL_CALL = 12
+
+cdef int64_t COUNT_MASK = (1 << COUNT_BITS) - 1
+cdef dict _hooks = {}
+cdef object _serials = itertools.count(1)
+
+
+def install(**hooks):
+    """Hand over what the kernel needs from the layers above."""
+    _hooks.update(hooks)
+
+
+cdef object _problem(str kind, tuple details):
+    return _hooks["problem"](kind, *details)
+
+
+# ---------------------------------------------------------------------------------------------------- identities
+
+cdef int64_t _uid_next = 1
+cdef str _uid_prefix = ""
+
+
+def _renew_prefix():
+    global _uid_prefix
+    text = os.urandom(8).hex()
+    _uid_prefix = f"{text[:8]}-{text[8:12]}-{text[12:]}-"
+
+
+_renew_prefix()
+if hasattr(os, "register_at_fork"):  # a child must not repeat its parent's identities
+    os.register_at_fork(after_in_child=_renew_prefix)
+
+
+cdef str _new_uid():
+    global _uid_next
+    number = "%016x" % _uid_next
+    _uid_next += 1
+    return f"{_uid_prefix}{number[:4]}-{number[4:]}"
+
+
+def _make_uid():
+    return _new_uid()
+
+
+# ------------------------------------------------------------------------------------------------ tasks and values
+
+
+@cython.final
+cdef class Inject:
+    """Marks a default or an argument to be replaced by the resource of that name."""
+
+    cdef public object resource_name
+    cdef object __weakref__
+
+    def __init__(self, resource_name):
+        self.resource_name = resource_name
+
+    def __repr__(self):
+        return f"Inject(resource_name={self.resource_name!r})"
+
+    def __reduce__(self):
+        return Inject, (self.resource_name,)
+
+
+@cython.freelist(64)
+cdef class RetryPolicy:
+    """``max_attempts`` retries after the first attempt; seconds of ``delay``, multiplied by ``backoff`` each time."""
+
+    cdef public object max_attempts
+    cdef public object delay
+    cdef public object backoff
+
+    def __init__(self, max_attempts, delay=0.0, backoff=1.0):
+        self.max_attempts = max_attempts
+        self.delay = delay
+        self.backoff = backoff
+
+    def __eq__(self, other):
+        if type(other) is not type(self):
+            return NotImplemented
+        return (self.max_attempts, self.delay, self.backoff) == (other.max_attempts, other.delay, other.backoff)
+
+    __hash__ = None
+
+    def __repr__(self):
+        return f"RetryPolicy(max_attempts={self.max_attempts!r}, delay={self.delay!r}, backoff={self.backoff!r})"
+
+    def __reduce__(self):
+        return RetryPolicy, (self.max_attempts, self.delay, self.backoff)
+
+
+cdef object _ONE = 1.0
+cdef object _ZERO = 0.0
+
+
+@cython.final
+cdef class Callee:
+    """What a task is at one moment: never changed, replaced as a whole, told apart by a serial that is never reused."""
+
+    cdef readonly object func
+    cdef readonly object name
+    cdef readonly object mode
+    cdef readonly bint pure
+    cdef readonly bint is_async
+    cdef readonly int64_t serial
+    cdef tuple _injects
+    cdef object __weakref__
+
+    def __init__(self, func, name, pure, mode, is_async):
+        self.func = func
+        self.name = name
+        self.pure = pure
+        self.mode = mode
+        self.is_async = is_async
+        self.serial = next(_serials)
+
+    @property
+    def injects(self):
+        """Injected parameters as (name, position or -1, resource name); position -2: positional-only."""
+        if self._injects is None:
+            self._injects = find_injects(self.func)
+        return self._injects
+
+
+def find_injects(func):
+    """Return the parameters of ``func`` whose default is an inject marker, see ``Callee.injects``."""
+    if not getattr(func, "__defaults__", None) and not getattr(func, "__kwdefaults__", None):
+        if type(func) is types.FunctionType and not hasattr(func, "__wrapped__"):
+            return ()
+    try:
+        parameters = inspect.signature(func).parameters.values()
+    except (TypeError, ValueError):
+        return ()
+    positions = {inspect.Parameter.KEYWORD_ONLY: -1, inspect.Parameter.POSITIONAL_ONLY: -2}
+    return tuple([
+        (p.name, positions.get(p.kind, index), p.default.resource_name)
+        for index, p in enumerate(parameters)
+        if type(p.default) is Inject
+    ])
+
+
+cdef object _is_async(func):
+    return inspect.iscoroutinefunction(func) or inspect.iscoroutinefunction(getattr(func, "__call__", None))
+
+
+cdef object _check_mode(mode):
+    if mode not in (None, "blocking", "compute"):
+        raise ValueError(f"task mode must be None, 'blocking' or 'compute', not {mode!r}")
+    return mode
+
+
+ctypedef PyObject* (*vectorcall_t)(PyObject*, PyObject**, size_t, PyObject*) noexcept
+
+
+@cython.final
+cdef class Task:
+    """A function whose calls are lazy.
+
+    Calling a task runs nothing: it returns a :class:`LazyResult`. To type checkers the call has the return type of the
+    function, so that tasks can call tasks as functions call functions.
+
+    Raises:
+        TypeError: ``func`` cannot be called.
+        ValueError: ``mode`` is not None, ``"blocking"`` or ``"compute"``.
+    """
+
+    cdef vectorcall_t vectorcall
+    cdef Callee _callee
+    cdef dict __dict__
+    cdef object __weakref__
+
+    def __cinit__(self, *args, **kwargs):
+        self.vectorcall = _task_vectorcall
+
+    def __init__(self, func, name=None, pure=False, mode=None):
+        if not callable(func):
+            raise TypeError(f"a task needs a function, not {type(func).__name__}")
+        for attribute in ("__module__", "__qualname__", "__doc__"):
+            if hasattr(func, attribute):
+                setattr(self, attribute, getattr(func, attribute))
+        setattr(self, "__wrapped__", func)
+        setattr(self, "_potential_tco_targets", None)
+        shown = name or getattr(func, "__name__", None) or type(func).__name__
+        self._callee = Callee(func, shown, bool(pure), _check_mode(mode), _is_async(func))
+
+    def __class_getitem__(cls, item):
+        return types.GenericAlias(cls, item)
+
+    def __call__(self, *args, **kwargs):
+        return LazyResult(self, args, kwargs)
+
+    def map(self, **kwargs):
+        """Return a lazy list: one call for each index of the given sequences, which must have one length."""
+        return MappedLazyResult(self, kwargs)
+
+    def __repr__(self):
+        return f"<Task {self._callee.name}>"
+
+    def __reduce__(self):
+        return getattr(self, "__qualname__")
+
+    def _replace(self, **changes):
+        old = self._callee
+        now = {n: getattr(old, n) for n in ("func", "name", "pure", "mode", "is_async")} | changes
+        self._callee = Callee(now["func"], now["name"], now["pure"], now["mode"], now["is_async"])
+
+    @property
+    def func(self):
+        """The function. Setting it takes effect with the next step."""
+        return self._callee.func
+
+    @func.setter
+    def func(self, func):
+        setattr(self, "__wrapped__", func)
+        self._replace(func=func, is_async=_is_async(func))
+
+    @property
+    def name(self):
+        """Name in events and errors."""
+        return self._callee.name
+
+    @name.setter
+    def name(self, name):
+        self._replace(name=name)
+
+    @property
+    def pure(self):
+        """Whether equal calls within one expression are one call."""
+        return self._callee.pure
+
+    @pure.setter
+    def pure(self, pure):
+        self._replace(pure=pure)
+
+    @property
+    def mode(self):
+        """None: on the event loop's thread; ``"blocking"``: in a thread; ``"compute"``: in a process."""
+        return self._callee.mode
+
+    @mode.setter
+    def mode(self, mode):
+        self._replace(mode=_check_mode(mode))
+
+    @property
+    def is_async(self):
+        """Whether the function is a coroutine function."""
+        return self._callee.is_async
+
+    @is_async.setter
+    def is_async(self, is_async):
+        self._replace(is_async=is_async)
+
+    @property
+    def injects(self):
+        """Injected parameters, see ``Callee.injects``."""
+        return self._callee.injects
+
+    @property
+    def _signature(self):
+        try:
+            return inspect.signature(self._callee.func)
+        except (TypeError, ValueError):
+            return None
+
+
+cdef PyObject* _task_vectorcall(PyObject* self, PyObject** args, size_t nargsf, PyObject* kwnames) noexcept:
+    """Make a lazy result of a call: one tuple for the values, the caller's tuple for the names."""
+    cdef Py_ssize_t npos = <Py_ssize_t>PyVectorcall_NARGS(nargsf)
+    cdef Py_ssize_t count = npos + (TUPLE_SIZE(kwnames) if kwnames != NULL else 0)
+    cdef Py_ssize_t i
+    cdef PyObject* values = TUPLE_NEW(count)
+    cdef PyObject* made
+    if values == NULL:
+        return NULL
+    for i in range(count):
+        INCREF(args[i])
+        TUPLE_SET(values, i, args[i])
+    made = _new_lazy(<Task>self, values, kwnames if kwnames != NULL and TUPLE_SIZE(kwnames) else NULL)
+    DECREF(values)
+    return made
+
+
+cdef PyObject* _new_lazy(Task task, PyObject* values, PyObject* names) noexcept:
+    cdef LazyResult lazy
+    try:
+        lazy = LazyResult.__new__(LazyResult)
+    except MemoryError:
+        PyErr_NoMemory()
+        return NULL
+    lazy.source = task
+    lazy.values = <tuple>values
+    if names != NULL:
+        lazy.names = <tuple>names
+    INCREF(<PyObject*>lazy)
+    return <PyObject*>lazy
+
+
+@cython.final
+@cython.freelist(64)
+cdef class _Extras:
+    """The rarely used attributes of a lazy result."""
+
+    cdef object uid
+    cdef object cache
+    cdef object condition
+    cdef object test  # the lazy result that judges: the condition itself, or a call that returns a Router's value
+    cdef object constraints
+    cdef list predecessors
+    cdef object jump
+
+
+@cython.freelist(256)
+cdef class _Lazy:
+    """What both kinds of lazy result share: a source (task or factory), values with names, policies, and marks.
+
+    ``values`` holds positional values followed by those of ``names``. Once somebody has read ``kwargs``, the keywords
+    live in ``keywords`` alone, because the dict may be changed.
+    """
+
+    cdef object source
+    cdef tuple values
+    cdef tuple names
+    cdef dict keywords
+    cdef object retry
+    cdef _Extras extras
+    cdef object __weakref__
+    cdef int64_t mark  # the trace that has met this lazy
+    cdef int64_t register  # its operation there; -1 while its dependencies are being walked
+
+    cdef _Extras more(self):
+        if self.extras is None:
+            self.extras = _Extras.__new__(_Extras)
+        return self.extras
+
+    cdef dict open_keywords(self):
+        """Move the keywords into a dict that may be handed out."""
+        cdef Py_ssize_t npos, i
+        cdef dict found
+        if self.keywords is None:
+            found = {}
+            if self.names is not None:
+                npos = len(self.values) - len(self.names)
+                for i in range(len(self.names)):
+                    found[self.names[i]] = self.values[npos + i]
+                self.values = self.values[:npos]
+                self.names = None
+            self.keywords = found
+        return self.keywords
+
+    @property
+    def _uuid(self):
+        cdef _Extras extras = self.more()
+        if extras.uid is None:
+            extras.uid = _new_uid()
+        return extras.uid
+
+    @_uuid.setter
+    def _uuid(self, value):
+        self.more().uid = value
+
+    @property
+    def _retry_policy(self):
+        return self.retry
+
+    @_retry_policy.setter
+    def _retry_policy(self, value):
+        self.retry = value
+
+    @property
+    def _cache_policy(self):
+        return None if self.extras is None else self.extras.cache
+
+    @_cache_policy.setter
+    def _cache_policy(self, value):
+        self.more().cache = value
+
+    @property
+    def _condition(self):
+        return None if self.extras is None else self.extras.condition
+
+    @_condition.setter
+    def _condition(self, value):
+        _set_condition(self.more(), value)
+
+    @property
+    def _constraints(self):
+        return None if self.extras is None else self.extras.constraints
+
+    @_constraints.setter
+    def _constraints(self, value):
+        self.more().constraints = value
+
+    @property
+    def _dependencies(self):
+        cdef _Extras extras = self.more()
+        if extras.predecessors is None:
+            extras.predecessors = []
+        return extras.predecessors
+
+    @_dependencies.setter
+    def _dependencies(self, value):
+        self.more().predecessors = value if type(value) is list else list(value)
+
+    def __hash__(self):
+        return hash(self._uuid)
+
+    def __eq__(self, other):
+        if self is other:
+            return True
+        if type(self) is not type(other):
+            return NotImplemented
+        return bool(_hooks["equal"](self, other))
+
+    def __repr__(self):
+        return _hooks["describe"](self)
+
+    def __reduce__(self):
+        return _hooks["flatten"](self)
+
+    def run_if(self, condition):
+        """Run this call only if the value of ``condition`` is true; the last call wins."""
+        _set_condition(self.more(), condition)
+        return self
+
+    def with_retry(self, max_attempts=3, delay=0.0, backoff=1.0):
+        """Retry a failing call up to ``max_attempts`` times, see :class:`RetryPolicy`; the last call wins."""
+        cdef RetryPolicy policy = RetryPolicy.__new__(RetryPolicy)
+        policy.max_attempts = max_attempts
+        policy.delay = delay
+        policy.backoff = backoff
+        self.retry = policy
+        return self
+
+    def with_cache(self, policy):
+        """Ask a cache policy before the call and give it the value after; the last call wins."""
+        self.more().cache = policy
+        return self
+
+    def with_constraints(self, **kwargs):
+        """Hold these amounts of system resources while the function runs; replaces earlier amounts."""
+        self.more().constraints = _hooks["constraint"](requirements=kwargs)
+        return self
+
+    def after(self, *predecessors):
+        """Run this call after ``predecessors`` without taking their values; calls add up."""
+        for one in predecessors:
+            if type(one) is not LazyResult and type(one) is not MappedLazyResult:
+                raise TypeError(f"after() takes lazy results, not {type(one).__name__}: {self!r}")
+        self._dependencies.extend(predecessors)
+        return self
+
+
+@cython.final
+cdef class LazyResult(_Lazy):
+    """A pending call of a task."""
+
+    def __init__(
+        self,
+        task,
+        args,
+        kwargs,
+        _uuid=None,
+        _retry_policy=None,
+        _cache_policy=None,
+        _condition=None,
+        _constraints=None,
+        _dependencies=None,
+        _jump_selector=None,
+    ):
+        self.source = task
+        self.values = args if type(args) is tuple else tuple(args)
+        self.names = None
+        self.keywords = kwargs if type(kwargs) is dict else dict(kwargs)
+        self.retry = _retry_policy
+        _set_extras(self, _uuid, _cache_policy, _condition, _constraints, _dependencies)
+        if _jump_selector is not None:
+            self.more().jump = _jump_selector
+
+    def __class_getitem__(cls, item):
+        return types.GenericAlias(cls, item)
+
+    @property
+    def task(self):
+        return self.source
+
+    @task.setter
+    def task(self, value):
+        self.source = value
+
+    @property
+    def args(self):
+        if self.names is not None:
+            self.open_keywords()
+        return self.values
+
+    @args.setter
+    def args(self, value):
+        self.open_keywords()
+        self.values = value if type(value) is tuple else tuple(value)
+
+    @property
+    def kwargs(self):
+        return self.open_keywords()
+
+    @kwargs.setter
+    def kwargs(self, value):
+        self.open_keywords()
+        self.keywords = value if type(value) is dict else dict(value)
+
+    @property
+    def _jump_selector(self):
+        return None if self.extras is None else self.extras.jump
+
+    @_jump_selector.setter
+    def _jump_selector(self, value):
+        self.more().jump = value
+
+
+@cython.final
+cdef class MappedLazyResult(_Lazy):
+    """A pending call of a factory for each index of some sequences."""
+
+    def __init__(
+        self,
+        factory,
+        mapping_kwargs,
+        _uuid=None,
+        _condition=None,
+        _retry_policy=None,
+        _cache_policy=None,
+        _constraints=None,
+        _dependencies=None,
+    ):
+        self.source = factory
+        self.values = ()
+        self.names = None
+        self.keywords = mapping_kwargs if type(mapping_kwargs) is dict else dict(mapping_kwargs)
+        self.retry = _retry_policy
+        _set_extras(self, _uuid, _cache_policy, _condition, _constraints, _dependencies)
+
+    def __class_getitem__(cls, item):
+        return types.GenericAlias(cls, item)
+
+    @property
+    def factory(self):
+        return self.source
+
+    @factory.setter
+    def factory(self, value):
+        self.source = value
+
+    @property
+    def mapping_kwargs(self):
+        return self.keywords
+
+    @mapping_kwargs.setter
+    def mapping_kwargs(self, value):
+        self.keywords = value if type(value) is dict else dict(value)
+
+
+cdef int _set_condition(_Extras extras, condition) except -1:
+    kind = type(condition)
+    extras.condition = condition
+    if kind is LazyResult or kind is MappedLazyResult:
+        extras.test = condition
+    elif kind is Router:
+        extras.test = LazyResult(_gather, (condition,), {})
+    else:
+        extras.test = None
+    return 0
+
+
+cdef int _set_extras(_Lazy lazy, uid, cache, condition, constraints, predecessors) except -1:
+    cdef _Extras extras
+    if uid is None and cache is None and condition is None and constraints is None and predecessors is None:
+        return 0
+    extras = lazy.more()
+    extras.uid = uid
+    extras.cache = cache
+    _set_condition(extras, condition)
+    extras.constraints = constraints
+    extras.predecessors = predecessors if predecessors is None or type(predecessors) is list else list(predecessors)
+    return 0
+
+
+@cython.final
+cdef class Router:
+    """Stands for the value of the route whose key equals the value of ``selector``; only that route runs."""
+
+    cdef public object selector
+    cdef public object routes
+    cdef object __weakref__
+    cdef Router plain  # what a trace takes instead, see _plain_router
+    cdef int64_t plain_attempt
+
+    def __init__(self, selector, routes):
+        self.selector = selector
+        self.routes = routes
+
+    def __eq__(self, other):
+        if type(other) is not Router:
+            return NotImplemented
+        return (self.selector, self.routes) == (other.selector, other.routes)
+
+    __hash__ = None
+
+    def __repr__(self):
+        return f"Router(selector={self.selector!r}, routes={self.routes!r})"
+
+    def __reduce__(self):
+        return Router, (self.selector, self.routes)
+
+
+cdef dict _shape_of(names, plain, factories):
+    """Attributes by which ``dataclasses.fields`` and friends see a class of this module as a dataclass."""
+    body = {n: dataclasses.field(default=None) for n in names if n not in plain}
+    for name, made in factories.items():
+        if name in names:
+            body[name] = made
+    shape = dataclasses.dataclass(type("Shape", (), {"__annotations__": dict.fromkeys(names, object), **body}))
+    wanted = ("__dataclass_fields__", "__dataclass_params__", "__match_args__")
+    return {attribute: getattr(shape, attribute) for attribute in wanted}
+
+
+cdef extern from "Python.h":
+    void PyType_Modified(PyTypeObject*)
+
+
+cdef int _as_dataclass(type cls, dict attributes) except -1:
+    # The types are static, so their dictionary is the only way to add attributes after they were made.
+    cdef PyObject* own = (<PyTypeObject*>cls).tp_dict
+    for name, value in attributes.items():
+        if DICT_SET(own, <PyObject*>name, <PyObject*>value) < 0:
+            raise MemoryError()
+    PyType_Modified(<PyTypeObject*>cls)
+    return 0
+
+
+_FACTORIES = {
+    "_uuid": dataclasses.field(default_factory=_make_uid),
+    "_dependencies": dataclasses.field(default_factory=list),
+    "delay": dataclasses.field(default=0.0),
+    "backoff": dataclasses.field(default=1.0),
+}
+_POLICIES = ("_retry_policy", "_cache_policy", "_condition", "_constraints")
+_as_dataclass(LazyResult, _shape_of(
+    ("task", "args", "kwargs", "_uuid", *_POLICIES, "_dependencies", "_jump_selector"),
+    ("task", "args", "kwargs"), _FACTORIES))
+_as_dataclass(MappedLazyResult, _shape_of(
+    ("factory", "mapping_kwargs", "_uuid", "_condition", "_retry_policy", "_cache_policy", "_constraints",
+     "_dependencies"),
+    ("factory", "mapping_kwargs"), _FACTORIES))
+_as_dataclass(Router, _shape_of(("selector", "routes"), ("selector", "routes"), {}))
+_as_dataclass(RetryPolicy, _shape_of(("max_attempts", "delay", "backoff"), ("max_attempts",), _FACTORIES))
+
+cdef Task _some_task = Task.__new__(Task)
+cascade_make_vectorcall(
+    <PyTypeObject*>Task, <Py_ssize_t>(<uintptr_t>&_some_task.vectorcall - <uintptr_t><PyObject*>_some_task))
+_some_task = None
+
+# Types are compared by address; all of these classes are final.
+cdef PyTypeObject* T_LAZY = <PyTypeObject*>LazyResult
+cdef PyTypeObject* T_MAPPED = <PyTypeObject*>MappedLazyResult
+cdef PyTypeObject* T_ROUTER = <PyTypeObject*>Router
+cdef PyTypeObject* T_INJECT = <PyTypeObject*>Inject
+cdef PyTypeObject* T_TASK = <PyTypeObject*>Task
+cdef PyTypeObject* T_COROUTINE = cascade_coroutine()
+
+
+def call_of(lazy):
+    """Return (task or factory, positional values followed by keyword values, keyword names) of a lazy result."""
+    cdef _Lazy one = lazy
+    if one.keywords is not None:
+        return one.source, (*one.values, *one.keywords.values()), tuple(one.keywords)
+    return one.source, one.values, one.names if one.names is not None else ()
+
+
+def _returned(value):
+    return value
+
+
+#: Stands for a returned container (or Router): its value is the container with the values in it.
+cdef Task _gather = Task(_returned, "_internal_gather")
+
+
+cdef inline bint _is_lazy(PyObject* value) noexcept:
+    cdef PyTypeObject* kind = cascade_type(value)
+    return kind == T_LAZY or kind == T_MAPPED
+
+
+cdef inline bint _is_marker(PyObject* value) noexcept:
+    cdef PyTypeObject* kind = cascade_type(value)
+    return kind == T_LAZY or kind == T_MAPPED or kind == T_ROUTER or kind == T_INJECT
+
+
+# ------------------------------------------------------------------------------------------- walking containers
+
+
+cdef struct Cursor:
+    PyObject* item  # the container
+    PyObject* dict  # where PyDict_Next reads, NULL for a sequence
+    Py_ssize_t at  # next index, or position in the dict
+    Py_ssize_t count
+    Py_ssize_t tokens  # length of the key when it was opened
+    Py_ssize_t leaves
+    Py_ssize_t names
+    int8_t found  # holds a lazy, a Router or an inject marker
+    int8_t looped  # contains itself
+    int8_t selector  # of a Router: comes first
+
+
+cdef struct Met:  # an entry of the memo: what is known of a container
+    PyObject* item
+    int64_t stamp
+    int64_t state  # PLAIN, OPEN - index of its cursor, or its number among those that are rebuilt
+
+
+cdef enum:
+    PLAIN = -1
+    OPEN = -2
+
+cdef Cursor* _cursors = NULL
+cdef Py_ssize_t _cursor_count = 0, _cursor_room = 0
+cdef Met* _memo = NULL
+cdef Py_ssize_t _memo_room = 0, _memo_used = 0
+cdef int64_t _memo_stamp = 0
+
+
+cdef int _grow(void** buffer, Py_ssize_t* room, Py_ssize_t size, Py_ssize_t wanted) noexcept:
+    """Let a buffer have at least ``wanted`` entries; -1 with MemoryError set."""
+    cdef Py_ssize_t larger = room[0] * 2 if room[0] else 16
+    cdef void* moved
+    if larger < wanted:
+        larger = wanted
+    moved = realloc(buffer[0], <size_t>(larger * size))
+    if moved == NULL:
+        PyErr_NoMemory()
+        return -1
+    buffer[0] = moved
+    room[0] = larger
+    return 0
+
+
+cdef inline void _forget() noexcept:
+    """Begin with an empty memo."""
+    global _memo_stamp, _memo_used
+    _memo_stamp += 1
+    _memo_used = 0
+
+
+cdef Met* _met(PyObject* item) noexcept:
+    """Return the entry of a container; a new one has another stamp. NULL with MemoryError set."""
+    global _memo_used
+    cdef size_t mask, at
+    if _memo_used * 2 >= _memo_room and _rehash() < 0:
+        return NULL
+    mask = <size_t>(_memo_room - 1)
+    at = (<size_t>item >> 4) & mask
+    while _memo[at].stamp == _memo_stamp and _memo[at].item != item:
+        at = (at + 1) & mask
+    if _memo[at].stamp != _memo_stamp:
+        _memo[at].item = item
+        _memo_used += 1
+    return &_memo[at]
+
+
+cdef int _rehash() noexcept:
+    global _memo, _memo_room
+    cdef Py_ssize_t room = _memo_room * 2 if _memo_room else 64
+    cdef Met* larger = <Met*>calloc(<size_t>room, sizeof(Met))
+    cdef Py_ssize_t i
+    cdef size_t at, mask = <size_t>(room - 1)
+    if larger == NULL:
+        PyErr_NoMemory()
+        return -1
+    for i in range(_memo_room):
+        if _memo[i].stamp == _memo_stamp:
+            at = (<size_t>_memo[i].item >> 4) & mask
+            while larger[at].stamp == _memo_stamp:
+                at = (at + 1) & mask
+            larger[at] = _memo[i]
+    free(_memo)
+    _memo = larger
+    _memo_room = room
+    return 0
+
+
+cdef Cursor* _enter(PyObject* item) noexcept:
+    """Put a container on the stack of cursors."""
+    global _cursor_count
+    cdef Cursor* cursor
+    cdef unsigned long flags
+    if _cursor_count == _cursor_room and _grow(<void**>&_cursors, &_cursor_room, sizeof(Cursor), 0) < 0:
+        return NULL
+    cursor = &_cursors[_cursor_count]
+    _cursor_count += 1
+    cursor.item = item
+    cursor.dict = NULL
+    cursor.at = 0
+    cursor.found = cursor.looped = cursor.selector = 0
+    flags = cascade_flags(item)
+    if cascade_type(item) == T_ROUTER:
+        cursor.selector = 1
+        cursor.dict = <PyObject*>(<Router>item).plain.routes
+        cursor.count = DICT_SIZE(cursor.dict)
+    elif flags & Py_TPFLAGS_LIST_SUBCLASS:
+        cursor.count = LIST_SIZE(item)
+    elif flags & Py_TPFLAGS_TUPLE_SUBCLASS:
+        cursor.count = TUPLE_SIZE(item)
+    else:
+        cursor.dict = item
+        cursor.count = DICT_SIZE(item)
+    return cursor
+
+
+cdef inline PyObject* _next(Cursor* cursor) noexcept:
+    """Return the next item of a container, borrowed; NULL at the end."""
+    cdef PyObject* key
+    cdef PyObject* value
+    if cursor.selector == 1:
+        cursor.selector = 2
+        return <PyObject*>(<Router>cursor.item).plain.selector
+    if cursor.dict != NULL:
+        return value if DICT_NEXT(cursor.dict, &cursor.at, &key, &value) else NULL
+    if cursor.at >= cursor.count:
+        return NULL
+    cursor.at += 1
+    if cascade_flags(cursor.item) & Py_TPFLAGS_LIST_SUBCLASS:
+        return LIST_ITEM(cursor.item, cursor.at - 1)
+    return TUPLE_ITEM(cursor.item, cursor.at - 1)
+
+
+cdef int _holds_markers(PyObject* container) noexcept:
+    """Whether a list, tuple or dict holds a marker at any depth; -1 with MemoryError set. Data may contain itself."""
+    global _cursor_count
+    cdef Cursor* cursor
+    cdef PyObject* item
+    cdef Met* met
+    cdef Py_ssize_t base = _cursor_count
+    cdef bint nested = False
+    if _enter(container) == NULL:
+        return -1
+    while _cursor_count > base:
+        item = _next(&_cursors[_cursor_count - 1])
+        if item == NULL:
+            _cursor_count -= 1
+        elif _is_marker(item):
+            _cursor_count = base
+            return 1
+        elif cascade_flags(item) & CASCADE_CONTAINER:
+            if not nested:
+                nested = True
+                _forget()
+                met = _met(container)
+                if met == NULL:
+                    _cursor_count = base
+                    return -1
+                met.stamp = _memo_stamp
+            met = _met(item)
+            if met == NULL:
+                _cursor_count = base
+                return -1
+            if met.stamp != _memo_stamp:
+                met.stamp = _memo_stamp
+                if _enter(item) == NULL:
+                    _cursor_count = base
+                    return -1
+    return 0
+
+
+def continuation(value, str name not None):
+    """Return the expression that a value returned by task ``name`` stands for, or None when it is final.
+
+    Raises:
+        UncalledTaskError: the value is a task that was not called.
+    """
+    cdef PyObject* raw = <PyObject*>value
+    cdef int found
+    if _is_lazy(raw):
+        return value
+    if cascade_flags(raw) & CASCADE_CONTAINER:
+        found = _holds_markers(raw)
+        if found < 0:
+            raise MemoryError()
+        return LazyResult(_gather, (value,), {}) if found else None
+    if cascade_type(raw) == T_ROUTER:
+        return LazyResult(_gather, (value,), {})
+    if cascade_type(raw) == T_TASK:
+        raise _problem("returned", (name, value))
+    return None
+
+
+# A trace allocates nothing, but a Router may need other lazies than it has. Then the trace stops, the Router gets them,
+# and the trace begins again; they hold for one attempt, because routes may change from step to step.
+
+cdef int64_t _attempt = 0
+
+
+cdef int _make_plain(Router router) except -1:
+    router.plain = _plain_router(router)
+    router.plain_attempt = _attempt
+    return 0
+
+
+cdef Router _plain_router(Router router):
+    """Return a Router whose selector is a lazy result and whose routes are lazy results or plain values.
+
+    Whatever else holds markers (containers, Routers, inject markers) becomes a call that returns its value, so that it
+    can be pruned like any other route.
+    """
+    selector, routes = router.selector, router.routes
+    changed = {key: LazyResult(_gather, (route,), {}) for key, route in routes.items() if _is_compound(route)}
+    if changed or not isinstance(routes, dict):
+        routes = {key: changed.get(key, route) for key, route in routes.items()}
+    if not _is_lazy(<PyObject*>selector):
+        selector = LazyResult(_gather, (selector,), {})
+    if selector is router.selector and routes is router.routes:
+        routes = dict(routes)  # a snapshot: what it was when the step began
+    return Router(selector, routes)
+
+
+cdef bint _is_compound(object value) except -1:
+    """Whether a value holds markers without being a lazy result."""
+    cdef PyTypeObject* kind = cascade_type(<PyObject*>value)
+    cdef int found = 0
+    if kind == T_ROUTER or kind == T_INJECT:
+        return True
+    if cascade_flags(<PyObject*>value) & CASCADE_CONTAINER:
+        found = _holds_markers(<PyObject*>value)
+        if found < 0:
+            raise MemoryError()
+    return found
+
+
+# ---------------------------------------------------------------------------------------------------------- trace
+
+
+cdef struct Op:  # an operation of an expression; all references owned
+    PyObject* callee  # Callee, or NULL for a map whose factory is no task
+    PyObject* values  # the call's values
+    PyObject* retry  # policy or NULL
+    PyObject* lazy  # only while the expression waits for full processing
+    PyObject* result
+
+
+cdef struct Visit:
+    PyObject* lazy
+    int64_t entered
+
+
+cdef int64_t* _key = NULL  # the key being written
+cdef Py_ssize_t _key_count = 0, _key_room = 0
+cdef Visit* _visits = NULL
+cdef Py_ssize_t _visit_count = 0, _visit_room = 0
+cdef PyObject** _names = NULL  # strings and types whose addresses are in the key, borrowed
+cdef Py_ssize_t _name_count = 0, _name_room = 0
+cdef PyObject** _made = NULL  # names interned by this trace, owned
+cdef Py_ssize_t _made_count = 0, _made_room = 0
+cdef PyObject** _lazies = NULL  # by operation, borrowed
+cdef Py_ssize_t _lazies_room = 0
+cdef int64_t _epoch = 0
+cdef bint _unkeyed = False  # two calls of one pure task
+cdef object _trouble = None  # (kind, details) of a problem met while tracing
+
+
+cdef inline int _put(int64_t token) noexcept:
+    global _key_count
+    if _key_count == _key_room and _grow(<void**>&_key, &_key_room, sizeof(int64_t), 256) < 0:
+        return -1
+    _key[_key_count] = token
+    _key_count += 1
+    return 0
+
+
+cdef int _put_name(PyObject* name) noexcept:
+    """Write the address of a string or a type; equal strings have one address once they are interned."""
+    global _name_count, _made_count
+    if cascade_type(name) == <PyTypeObject*>str and not cascade_is_interned(name):
+        if _made_count == _made_room and _grow(<void**>&_made, &_made_room, sizeof(PyObject*), 0) < 0:
+            return -1
+        INCREF(name)
+        PyUnicode_InternInPlace(&name)
+        _made[_made_count] = name
+        _made_count += 1
+    if _name_count == _name_room and _grow(<void**>&_names, &_name_room, sizeof(PyObject*), 0) < 0:
+        return -1
+    _names[_name_count] = name
+    _name_count += 1
+    return _put(<int64_t><intptr_t>name)
+
+
+cdef inline int _need(PyObject* lazy) noexcept:
+    """Note a dependency, unless it has its operation already."""
+    global _visit_count
+    if (<_Lazy>lazy).mark == _epoch and (<_Lazy>lazy).register >= 0:
+        return 0
+    if _visit_count == _visit_room and _grow(<void**>&_visits, &_visit_room, sizeof(Visit), 0) < 0:
+        return -1
+    _visits[_visit_count].lazy = lazy
+    _visits[_visit_count].entered = 0
+    _visit_count += 1
+    return 0
+
+
+cdef inline int _need_value(PyObject* value) noexcept:
+    """Note the dependencies in an argument; 1 if it is a leaf, 0 if it may be something else, -1: error."""
+    cdef PyTypeObject* kind = cascade_type(value)
+    cdef Py_ssize_t budget = 64
+    if kind == T_LAZY or kind == T_MAPPED:
+        return _need(value)
+    if cascade_flags(value) & CASCADE_CONTAINER:
+        return 1 if _is_plain(value, &budget, 4) else _need_items(value)
+    if kind == T_ROUTER:
+        return _need_items(value)
+    return kind != T_INJECT and kind != T_TASK
+
+
+cdef bint _is_plain(PyObject* container, Py_ssize_t* budget, int levels) noexcept:
+    """Whether a container holds no markers, if a few nested containers tell; else the search with a memo decides."""
+    cdef PyObject* key
+    cdef PyObject* item
+    cdef PyObject** items
+    cdef Py_ssize_t at = 0, i
+    cdef unsigned long flags = cascade_flags(container)
+    budget[0] -= 1
+    if budget[0] < 0 or levels == 0:
+        return False
+    if flags & Py_TPFLAGS_LIST_SUBCLASS:
+        for i in range(LIST_SIZE(container)):
+            if not _is_plain_item(LIST_ITEM(container, i), budget, levels):
+                return False
+    elif flags & Py_TPFLAGS_TUPLE_SUBCLASS:
+        for i in range(TUPLE_SIZE(container)):
+            if not _is_plain_item(TUPLE_ITEM(container, i), budget, levels):
+                return False
+    else:
+        while DICT_NEXT(container, &at, &key, &item):
+            if not _is_plain_item(item, budget, levels):
+                return False
+    return True
+
+
+cdef inline bint _is_plain_item(PyObject* item, Py_ssize_t* budget, int levels) noexcept:
+    if cascade_flags(item) & CASCADE_CONTAINER:
+        return _is_plain(item, budget, levels - 1)
+    return not _is_marker(item)
+
+
+cdef int _need_items(PyObject* container) noexcept:
+    global _cursor_count
+    cdef PyObject* item
+    cdef Met* met
+    _cursor_count = 0
+    _forget()
+    item = container
+    while True:
+        if _is_lazy(item):
+            if _need(item) < 0:
+                return -1
+        elif cascade_type(item) == T_ROUTER or cascade_flags(item) & CASCADE_CONTAINER:
+            met = _met(item)
+            if met == NULL:
+                return -1
+            if met.stamp != _memo_stamp:
+                met.stamp = _memo_stamp
+                if cascade_type(item) == T_ROUTER and (<Router>item).plain_attempt != _attempt:
+                    _put_trouble("router", <object>item)
+                    return -1
+                if _enter(item) == NULL:
+                    return -1
+        while _cursor_count:
+            item = _next(&_cursors[_cursor_count - 1])
+            if item != NULL:
+                break
+            _cursor_count -= 1
+        else:
+            return 0
+
+
+cdef void _put_trouble(str kind, object what) noexcept:
+    global _trouble
+    cdef int collecting = PyGC_Disable()
+    _trouble = (kind, (what,))
+    if collecting:
+        PyGC_Enable()
+
+
+cdef int _needs_of(_Lazy lazy) noexcept:
+    """Note all dependencies of a lazy, so that the first of them is walked first; 1 if all values are leaves."""
+    global _visits
+    cdef Py_ssize_t start = _visit_count, i, end
+    cdef PyObject** items = cascade_items(<PyObject*>lazy.values)
+    cdef PyObject* key
+    cdef PyObject* value
+    cdef Py_ssize_t at = 0
+    cdef Visit swap
+    cdef int found, plain = 1
+    for i in range(TUPLE_SIZE(<PyObject*>lazy.values)):
+        found = _need_value(items[i])
+        if found <= 0:
+            if found < 0:
+                return -1
+            plain = 0
+    if lazy.keywords is not None:
+        while DICT_NEXT(<PyObject*>lazy.keywords, &at, &key, &value):
+            found = _need_value(value)
+            if found <= 0:
+                if found < 0:
+                    return -1
+                plain = 0
+    if lazy.extras is not None and _needs_of_policies(lazy.extras) < 0:
+        return -1
+    end = _visit_count - 1
+    while start < end:
+        swap = _visits[start]
+        _visits[start] = _visits[end]
+        _visits[end] = swap
+        start += 1
+        end -= 1
+    return plain
+
+
+cdef int _needs_of_policies(_Extras extras) noexcept:
+    cdef PyObject* key
+    cdef PyObject* value
+    cdef Py_ssize_t at = 0, i
+    cdef dict amounts
+    if extras.test is not None and _need(<PyObject*>extras.test) < 0:
+        return -1
+    if extras.constraints is not None:
+        amounts = _amounts(extras.constraints)
+        if amounts is not None:
+            while DICT_NEXT(<PyObject*>amounts, &at, &key, &value):
+                if _is_lazy(value) and _need(value) < 0:
+                    return -1
+    if extras.predecessors is not None:
+        for i in range(LIST_SIZE(<PyObject*>extras.predecessors)):
+            if _need(LIST_ITEM(<PyObject*>extras.predecessors, i)) < 0:
+                return -1
+    return 0
+
+
+cdef dict _amounts(object constraints):
+    """The requirements of a constraint; anything else that was set as one counts as a policy without amounts."""
+    cdef object found
+    if not isinstance(constraints, _hooks["constraint"]):
+        return None
+    found = constraints.requirements
+    return found if type(found) is dict else None
+
+
+cdef class Frame
+cdef class Program
+
+
+cdef int _trace(Frame frame, PyObject* root) noexcept:
+    """Write the key of an expression, and its operations on top of the frame's. -1 with an error or ``_trouble`` set.
+
+    Post-order: a lazy is entered, its dependencies are entered, then its record is written.
+    """
+    global _epoch, _key_count, _name_count, _visit_count, _unkeyed
+    cdef Visit* visit
+    cdef PyObject* lazy
+    cdef Py_ssize_t before = frame.op_count, i
+    cdef int plain
+    _epoch += 1
+    _key_count = _name_count = _visit_count = 0
+    _unkeyed = False
+    if _put(0) < 0 or _need(root) < 0:
+        return -1
+    while _visit_count:
+        visit = &_visits[_visit_count - 1]
+        lazy = visit.lazy
+        if visit.entered:
+            if _record(frame, lazy, frame.op_count - before, visit.entered == 2) < 0:
+                return -1
+            _visit_count -= 1
+        elif (<_Lazy>lazy).mark == _epoch:
+            if (<_Lazy>lazy).register < 0:
+                _cycle(lazy)
+                return -1
+            _visit_count -= 1
+        else:
+            (<_Lazy>lazy).mark = _epoch
+            (<_Lazy>lazy).register = -1
+            visit.entered = 1
+            i = _visit_count
+            plain = _needs_of(<_Lazy>lazy)
+            if plain < 0:
+                return -1
+            if _visit_count == i:
+                if _record(frame, lazy, frame.op_count - before, plain) < 0:
+                    return -1
+                _visit_count -= 1
+            else:
+                _visits[i - 1].entered = 1 + plain
+                while i < _visit_count:
+                    if (<_Lazy>_visits[i].lazy).mark == _epoch and (<_Lazy>_visits[i].lazy).register < 0:
+                        _cycle(_visits[i].lazy)
+                        return -1
+                    i += 1
+    _key[0] = frame.op_count - before
+    return 0
+
+
+cdef void _cycle(PyObject* again) noexcept:
+    """Leave word of the lazies from the one that is met again up to the one that needs it."""
+    global _trouble
+    cdef int collecting = PyGC_Disable()
+    cdef list entered = []
+    cdef Py_ssize_t i
+    for i in range(_visit_count):
+        if _visits[i].entered:
+            entered.append(<object>_visits[i].lazy)
+    _trouble = ("cycle", (entered, <object>again))
+    if collecting:
+        PyGC_Enable()
+
+
+cdef int _record(Frame frame, PyObject* lazy, Py_ssize_t register, bint plain) noexcept:
+    """Write the record of a lazy whose dependencies have registers, and its operation; ``plain``: only leaves."""
+    global _lazies
+    cdef PyObject* values = <PyObject*>(<_Lazy>lazy).values
+    cdef PyObject* callee = NULL
+    cdef PyObject* key
+    cdef PyObject* value
+    cdef Op* op
+    cdef Py_ssize_t npos = TUPLE_SIZE(values), nkw = 0, i, at = 0, head, leaves = frame.leaf_count
+    cdef int64_t flags = 0
+    if cascade_type(<PyObject*>(<_Lazy>lazy).source) == T_TASK:
+        callee = <PyObject*>(<Task>(<_Lazy>lazy).source)._callee
+        if (<Callee>callee).pure and _count_pure(frame, register, callee):
+            _set_unkeyed()
+    elif cascade_type(lazy) == T_LAZY:
+        _put_trouble("target", <object>lazy)
+        return -1
+    if cascade_type(lazy) == T_MAPPED:
+        flags |= f_MAP
+    if (<_Lazy>lazy).names is not None:
+        nkw = TUPLE_SIZE(<PyObject*>(<_Lazy>lazy).names)
+        npos -= nkw
+    elif (<_Lazy>lazy).keywords is not None:
+        nkw = DICT_SIZE(<PyObject*>(<_Lazy>lazy).keywords)
+    if (<_Lazy>lazy).retry is not None:
+        flags |= f_RETRY
+    if (<_Lazy>lazy).extras is not None:
+        flags |= _flags_of((<_Lazy>lazy).extras)
+        if flags & f_CONSTANT and cascade_type(<PyObject*>(<_Lazy>lazy).extras.condition) == T_TASK:
+            _untested(<_Lazy>lazy)
+            return -1
+    if _put((<Callee>callee).serial if callee != NULL else 0) < 0:
+        return -1
+    head = _key_count
+    if _put(0) < 0:
+        return -1
+    if (<_Lazy>lazy).names is not None:
+        for i in range(nkw):
+            if _put_name(TUPLE_ITEM(<PyObject*>(<_Lazy>lazy).names, i)) < 0:
+                return -1
+    elif nkw:
+        while DICT_NEXT(<PyObject*>(<_Lazy>lazy).keywords, &at, &key, &value):
+            if _put_name(key) < 0:
+                return -1
+    if plain:
+        flags |= f_DIRECT
+    else:
+        i = _put_items(frame, <_Lazy>lazy, npos, head)
+        if i < 0:
+            return -1
+        if i == 1:
+            flags |= f_DIRECT
+    _key[head] = npos | (nkw << COUNT_BITS) | (flags << (2 * COUNT_BITS))
+    if flags & (f_CONDITION | f_CONSTRAINTS | f_AFTER) and _put_policies((<_Lazy>lazy).extras, flags) < 0:
+        return -1
+    if frame.op_count == frame.op_room and _grow(<void**>&frame.ops, &frame.op_room, sizeof(Op), 0) < 0:
+        return -1
+    if register >= _lazies_room and _grow(<void**>&_lazies, &_lazies_room, sizeof(PyObject*), register + 1) < 0:
+        return -1
+    if (<_Lazy>lazy).keywords is None:
+        INCREF(values)
+    else:
+        values = _all_values(<_Lazy>lazy)
+        if values == NULL:
+            return -1
+    op = &frame.ops[frame.op_count]
+    frame.op_count += 1
+    op.callee = callee
+    if callee != NULL:
+        INCREF(callee)
+    op.values = values
+    op.retry = NULL
+    if flags & f_RETRY:
+        op.retry = <PyObject*>(<_Lazy>lazy).retry
+        INCREF(op.retry)
+    op.lazy = NULL
+    op.result = NULL
+    _lazies[register] = lazy
+    (<_Lazy>lazy).register = register
+    return 0
+
+
+cdef void _set_unkeyed() noexcept:
+    global _unkeyed
+    _unkeyed = True
+
+
+cdef bint _count_pure(Frame frame, Py_ssize_t register, PyObject* callee) noexcept:
+    """Whether this pure callee is called by an earlier operation of the expression."""
+    cdef Py_ssize_t i
+    for i in range(frame.op_count - register, frame.op_count):
+        if frame.ops[i].callee == callee:
+            return True
+    return False
+
+
+cdef PyObject* _all_values(_Lazy lazy) noexcept:
+    """Return the values of a call as one tuple, owned: a new one where the keywords are in a dict."""
+    cdef PyObject* values = <PyObject*>lazy.values
+    cdef PyObject* key
+    cdef PyObject* value
+    cdef PyObject* joined
+    cdef Py_ssize_t at = 0, i, npos
+    cdef int collecting
+    if lazy.keywords is None or DICT_SIZE(<PyObject*>lazy.keywords) == 0:
+        INCREF(values)
+        return values
+    npos = TUPLE_SIZE(values)
+    collecting = PyGC_Disable()  # a finaliser must not run now
+    joined = TUPLE_NEW(npos + DICT_SIZE(<PyObject*>lazy.keywords))
+    if collecting:
+        PyGC_Enable()
+    if joined == NULL:
+        return NULL
+    for i in range(npos):
+        INCREF(TUPLE_ITEM(values, i))
+        TUPLE_SET(joined, i, TUPLE_ITEM(values, i))
+    i = npos
+    while DICT_NEXT(<PyObject*>lazy.keywords, &at, &key, &value):
+        INCREF(value)
+        TUPLE_SET(joined, i, value)
+        i += 1
+    return joined
+
+
+cdef int64_t _flags_of(_Extras extras) noexcept:
+    cdef int64_t flags = 0
+    cdef dict amounts
+    if extras.cache is not None:
+        flags |= f_CACHE
+    if extras.condition is not None:
+        flags |= f_CONDITION if extras.test is not None else f_CONSTANT
+    if extras.constraints is not None:
+        amounts = _amounts(extras.constraints)
+        if amounts is not None and DICT_SIZE(<PyObject*>amounts):
+            flags |= f_CONSTRAINTS
+    if extras.predecessors is not None and LIST_SIZE(<PyObject*>extras.predecessors):
+        flags |= f_AFTER
+    if extras.jump is not None:
+        flags |= f_JUMP
+    return flags
+
+
+cdef int _put_policies(_Extras extras, int64_t flags) noexcept:
+    cdef PyObject* key
+    cdef PyObject* value
+    cdef Py_ssize_t at = 0, i
+    cdef dict amounts
+    if flags & f_CONDITION and _put((<_Lazy>extras.test).register) < 0:
+        return -1
+    if flags & f_CONSTRAINTS:
+        amounts = _amounts(extras.constraints)
+        if _put(DICT_SIZE(<PyObject*>amounts)) < 0:
+            return -1
+        while DICT_NEXT(<PyObject*>amounts, &at, &key, &value):
+            if _put_name(key) < 0 or _put((<_Lazy>value).register if _is_lazy(value) else t_LEAF) < 0:
+                return -1
+    if flags & f_AFTER:
+        if _put(LIST_SIZE(<PyObject*>extras.predecessors)) < 0:
+            return -1
+        for i in range(LIST_SIZE(<PyObject*>extras.predecessors)):
+            if _put((<_Lazy>LIST_ITEM(<PyObject*>extras.predecessors, i)).register) < 0:
+                return -1
+    return 0
+
+
+cdef int _put_items(Frame frame, _Lazy lazy, Py_ssize_t npos, Py_ssize_t head) noexcept:
+    """Write the items of all arguments; 1 if all are leaves after all (then nothing is written), 0 if not, -1: error."""
+    global _key_count
+    cdef Py_ssize_t start = _key_count, i, at = 0, position = 0, made = 0
+    cdef PyObject** items = cascade_items(<PyObject*>lazy.values)
+    cdef PyObject* key
+    cdef PyObject* value
+    cdef bint all_leaves = True
+    _forget()
+    for i in range(TUPLE_SIZE(<PyObject*>lazy.values)):
+        if _put_argument(frame, lazy, items[i], position, npos, &made) < 0:
+            return -1
+        position += 1
+    if lazy.keywords is not None:
+        while DICT_NEXT(<PyObject*>lazy.keywords, &at, &key, &value):
+            if _put_argument(frame, lazy, value, position, npos, &made) < 0:
+                return -1
+            position += 1
+    if _key_count - start == position:
+        for i in range(start, _key_count):
+            if _key[i] != t_LEAF:
+                all_leaves = False
+                break
+        if all_leaves:
+            _key_count = start
+            return 1
+    return 0
+
+
+cdef int _put_argument(
+    Frame frame, _Lazy lazy, PyObject* value, Py_ssize_t position, Py_ssize_t npos, Py_ssize_t* made
+) noexcept:
+    cdef PyTypeObject* kind = cascade_type(value)
+    cdef Py_ssize_t budget = 64
+    if kind == T_LAZY or kind == T_MAPPED:
+        return _put((<_Lazy>value).register)
+    if kind == T_TASK:
+        _passed(lazy, value, position, npos)
+        return -1
+    if kind == T_INJECT:
+        if _put(t_INJECT) < 0:
+            return -1
+        return _put_name(<PyObject*>(<Inject>value).resource_name)
+    if kind == T_ROUTER:
+        return _put_container(frame, lazy, value, made)
+    if cascade_flags(value) & CASCADE_CONTAINER and not _is_plain(value, &budget, 4):
+        return _put_container(frame, lazy, value, made)
+    return _put(t_LEAF)
+
+
+cdef void _passed(_Lazy lazy, PyObject* value, Py_ssize_t position, Py_ssize_t npos) noexcept:
+    global _trouble
+    cdef int collecting = PyGC_Disable()
+    if position < npos:
+        argument = str(position)
+    elif lazy.names is not None:
+        argument = lazy.names[position - npos]
+    else:
+        argument = list(lazy.keywords)[position - npos]
+    _trouble = ("passed", ((_source_name(lazy), argument), <object>value))
+    if collecting:
+        PyGC_Enable()
+
+
+cdef void _untested(_Lazy lazy) noexcept:
+    global _trouble
+    cdef int collecting = PyGC_Disable()
+    _trouble = ("passed", ((_source_name(lazy), "run_if"), lazy.extras.condition))
+    if collecting:
+        PyGC_Enable()
+
+
+cdef object _source_name(_Lazy lazy):
+    return (<Task>lazy.source)._callee.name if type(lazy.source) is Task else "map"
+
+
+cdef int _put_leaf(Frame frame, PyObject* value) noexcept:
+    if _put(t_LEAF) < 0:
+        return -1
+    return _keep_leaf(frame, value)
+
+
+cdef int _keep_leaf(Frame frame, PyObject* value) noexcept:
+    if frame.leaf_count == frame.leaf_room:
+        if _grow(<void**>&frame.leaves, &frame.leaf_room, sizeof(PyObject*), 0) < 0:
+            return -1
+    INCREF(value)
+    frame.leaves[frame.leaf_count] = value
+    frame.leaf_count += 1
+    return 0
+
+
+cdef int _put_container(Frame frame, _Lazy lazy, PyObject* container, Py_ssize_t* made) noexcept:
+    """Depth-first with a memo; a container without lazies shrinks to a leaf again when it has been searched."""
+    global _cursor_count
+    cdef PyObject* item = container
+    cdef Py_ssize_t leaves = frame.leaf_count, start = _key_count
+    _cursor_count = 0
+    while True:
+        if _place(frame, item) < 0:
+            return -1
+        while _cursor_count:
+            item = _next(&_cursors[_cursor_count - 1])
+            if item != NULL:
+                break
+            _cursor_count -= 1
+            if _close(frame, lazy, made) < 0:
+                return -1
+        else:
+            break
+    if _key_count == start + 1 and _key[start] == t_LEAF:
+        # the argument itself: it is in the call's own values, which own it
+        frame.leaf_count = leaves
+        DECREF(frame.leaves[leaves])
+    return 0
+
+
+cdef int _place(Frame frame, PyObject* item) noexcept:
+    cdef PyTypeObject* kind = cascade_type(item)
+    cdef Met* met
+    if kind == T_LAZY or kind == T_MAPPED:
+        _cursors[_cursor_count - 1].found = 1
+        return _put((<_Lazy>item).register)
+    if kind == T_INJECT:
+        _cursors[_cursor_count - 1].found = 1
+        if _put(t_INJECT) < 0:
+            return -1
+        return _put_name(<PyObject*>(<Inject>item).resource_name)
+    if kind != T_ROUTER and not cascade_flags(item) & CASCADE_CONTAINER:
+        return _put_leaf(frame, item)
+    met = _met(item)
+    if met == NULL:
+        return -1
+    if met.stamp != _memo_stamp:
+        met.stamp = _memo_stamp
+        met.state = OPEN - _cursor_count
+        return _open(frame, item)
+    if met.state >= 0:
+        _cursors[_cursor_count - 1].found = 1
+        if _put(t_SHARED) < 0:
+            return -1
+        return _put(met.state)
+    if met.state <= OPEN:  # it must not turn out to hold lazies
+        _cursors[OPEN - met.state].looped = 1
+    return _put_leaf(frame, item)
+
+
+cdef int _open(Frame frame, PyObject* item) noexcept:
+    cdef Py_ssize_t tokens = _key_count, leaves = frame.leaf_count, at = 0
+    cdef PyTypeObject* kind = cascade_type(item)
+    cdef unsigned long flags = cascade_flags(item)
+    cdef Cursor* cursor
+    cdef PyObject* key
+    cdef PyObject* value
+    cursor = _enter(item)
+    if cursor == NULL:
+        return -1
+    cursor.tokens = tokens
+    cursor.leaves = leaves
+    cursor.names = _name_count
+    if kind == T_ROUTER:
+        cursor.found = 1
+        if _keep_leaf(frame, <PyObject*>(<Router>item).plain) < 0 or _put(t_ROUTER) < 0:
+            return -1
+        while DICT_NEXT(cursor.dict, &at, &key, &value):
+            if _keep_leaf(frame, key) < 0:
+                return -1
+        return _put(cursor.count + 1)
+    if kind != <PyTypeObject*>list and kind != <PyTypeObject*>tuple and kind != <PyTypeObject*>dict:
+        if _put(t_KIND) < 0 or _put_name(<PyObject*>kind) < 0 or _keep_leaf(frame, item) < 0:
+            return -1
+    if flags & Py_TPFLAGS_LIST_SUBCLASS:
+        if _put(t_LIST) < 0:
+            return -1
+    elif flags & Py_TPFLAGS_TUPLE_SUBCLASS:
+        if _put(t_TUPLE) < 0:
+            return -1
+    else:
+        if _put(t_DICT) < 0:
+            return -1
+        while DICT_NEXT(item, &at, &key, &value):
+            if _keep_leaf(frame, key) < 0:
+                return -1
+    return _put(cursor.count)
+
+
+cdef int _close(Frame frame, _Lazy lazy, Py_ssize_t* made) noexcept:
+    """The container above the top of the stack has been searched."""
+    global _key_count, _name_count
+    cdef Cursor* cursor = &_cursors[_cursor_count]
+    cdef Met* met = _met(cursor.item)
+    if not cursor.found:
+        _key_count = cursor.tokens
+        _name_count = cursor.names
+        while frame.leaf_count > cursor.leaves:
+            frame.leaf_count -= 1
+            DECREF(frame.leaves[frame.leaf_count])  # never the last reference: the container holds it
+        met.state = PLAIN
+        return _put_leaf(frame, cursor.item)
+    if cursor.looped:
+        _looped(lazy, cursor.item)
+        return -1
+    met.state = made[0]
+    made[0] += 1
+    if _cursor_count:
+        _cursors[_cursor_count - 1].found = 1
+    return 0
+
+
+cdef void _looped(_Lazy lazy, PyObject* container) noexcept:
+    global _trouble
+    cdef int collecting = PyGC_Disable()
+    _trouble = ("loop", (_source_name(lazy), <object>container))
+    if collecting:
+        PyGC_Enable()
+
+
+# ------------------------------------------------------------------------------------------------- reading keys
+
+
+cdef struct Ints:
+    int32_t* at
+    Py_ssize_t count
+    Py_ssize_t room
+
+
+cdef inline int _add(Ints* ints, Py_ssize_t value) noexcept:
+    if ints.count == ints.room and _grow(<void**>&ints.at, &ints.room, sizeof(int32_t), 0) < 0:
+        return -1
+    ints.at[ints.count] = <int32_t>value
+    ints.count += 1
+    return 0
+
+
+cdef struct Reader:
+    int64_t* key
+    Py_ssize_t at
+    Py_ssize_t name  # number of the next name
+    Py_ssize_t leaf  # number of the next leaf
+
+
+cdef struct Head:
+    int64_t serial
+    Py_ssize_t npos
+    Py_ssize_t nkw
+    Py_ssize_t first_name
+    int64_t flags
+
+
+cdef struct Nest:  # a container whose items are being read
+    Py_ssize_t left
+    int32_t code
+    int32_t count
+    int32_t leaf
+
+
+cdef Nest* _nests = NULL
+cdef Py_ssize_t _nest_room = 0
+
+
+cdef void _read_head(Reader* reader, Head* head) noexcept:
+    cdef int64_t packed = reader.key[reader.at + 1]
+    head.serial = reader.key[reader.at]
+    head.npos = <Py_ssize_t>(packed & COUNT_MASK)
+    head.nkw = <Py_ssize_t>((packed >> COUNT_BITS) & COUNT_MASK)
+    head.flags = packed >> (2 * COUNT_BITS)
+    head.first_name = reader.name
+    reader.name += head.nkw
+    reader.at += 2 + head.nkw
+
+
+cdef int _read_items(Reader* reader, Head* head, Ints* codes) noexcept:
+    """Turn the items of a record (containers before their items) into stack codes (items first)."""
+    cdef Py_ssize_t position
+    for position in range(head.npos + head.nkw):
+        if reader.key[reader.at] == t_LEAF:
+            reader.at += 1
+            if _add(codes, t_ARGUMENT) < 0 or _add(codes, position) < 0:
+                return -1
+        elif _read_item(reader, codes) < 0:
+            return -1
+    return 0
+
+
+cdef int _read_item(Reader* reader, Ints* codes) noexcept:
+    global _nest_room
+    cdef Py_ssize_t depth = 0
+    cdef int64_t token
+    cdef Nest* nest
+    while True:
+        token = reader.key[reader.at]
+        reader.at += 1
+        if token >= 0:
+            if _add(codes, token) < 0:
+                return -1
+        elif token == t_LEAF:
+            if _add(codes, t_LEAF) < 0 or _add(codes, reader.leaf) < 0:
+                return -1
+            reader.leaf += 1
+        elif token == t_SHARED:
+            if _add(codes, t_SHARED) < 0 or _add(codes, reader.key[reader.at]) < 0:
+                return -1
+            reader.at += 1
+        elif token == t_INJECT:
+            if _add(codes, t_INJECT) < 0 or _add(codes, reader.name) < 0:
+                return -1
+            reader.at += 1
+            reader.name += 1
+        else:
+            if depth == _nest_room and _grow(<void**>&_nests, &_nest_room, sizeof(Nest), 0) < 0:
+                return -1
+            nest = &_nests[depth]
+            depth += 1
+            nest.code = <int32_t>token
+            nest.leaf = <int32_t>reader.leaf
+            if token == t_KIND:
+                reader.at += 1
+                reader.name += 1
+                reader.leaf += 1
+                nest.left = nest.count = 1
+            else:
+                nest.left = nest.count = <int32_t>reader.key[reader.at]
+                reader.at += 1
+                if token == t_DICT or token == t_ROUTER:  # keys; the Router and the keys of its routes
+                    reader.leaf += nest.count
+            if nest.left:
+                continue
+            depth -= 1
+            if _add_nest(codes, nest) < 0:
+                return -1
+        while depth:
+            nest = &_nests[depth - 1]
+            nest.left -= 1
+            if nest.left:
+                break
+            depth -= 1
+            if _add_nest(codes, nest) < 0:
+                return -1
+        if depth == 0:
+            return 0
+
+
+cdef int _add_nest(Ints* codes, Nest* nest) noexcept:
+    if _add(codes, nest.code) < 0 or _add(codes, nest.leaf if nest.code == t_KIND else nest.count) < 0:
+        return -1
+    if nest.code == t_DICT or nest.code == t_ROUTER:
+        return _add(codes, nest.leaf)
+    return 0
+
+
+cdef inline int _operands(int32_t code) noexcept:
+    """How many numbers follow a code."""
+    if code >= 0:
+        return 0
+    return 2 if code == t_DICT or code == t_ROUTER else 1
+
+
+@cython.final
+cdef class Operation:
+    """One lazy result of a traced expression, see ``_hot_py.py``."""
+
+    cdef readonly object callee
+    cdef readonly tuple values
+    cdef readonly object retry
+    cdef readonly object lazy
+    cdef readonly tuple keywords
+    cdef readonly object codes
+    cdef readonly int64_t flags
+    cdef readonly int64_t condition
+    cdef readonly tuple amounts
+    cdef readonly tuple after
+
+
+@cython.final
+cdef class Expression:
+    """A traced expression: its key, and its operations (one for each lazy result, dependencies first)."""
+
+    cdef readonly bytes key
+    cdef readonly list names
+    cdef readonly list leaves
+    cdef readonly list operations
+    cdef readonly str unkeyed
+
+
+cdef Operation _operation(Reader* reader, tuple names, Op* op):
+    """Read a record into an object."""
+    cdef Head head
+    cdef Ints codes
+    cdef Py_ssize_t i, count
+    cdef Operation made = Operation.__new__(Operation)
+    _read_head(reader, &head)
+    made.callee = <object>op.callee if op.callee != NULL else None
+    made.values = <tuple>op.values
+    made.retry = <object>op.retry if op.retry != NULL else None
+    made.lazy = <object>op.lazy if op.lazy != NULL else None
+    made.keywords = names[head.first_name:head.first_name + head.nkw]
+    made.flags = head.flags
+    made.condition = -1
+    made.amounts = ()
+    made.after = ()
+    if not head.flags & f_DIRECT:
+        codes.at = NULL
+        codes.count = codes.room = 0
+        try:
+            if _read_items(reader, &head, &codes) < 0:
+                raise MemoryError()
+            made.codes = _code_tuples(&codes, names)
+        finally:
+            free(codes.at)
+    if head.flags & f_CONDITION:
+        made.condition = reader.key[reader.at]
+        reader.at += 1
+    if head.flags & f_CONSTRAINTS:
+        count = <Py_ssize_t>reader.key[reader.at]
+        made.amounts = tuple([(names[reader.name + i], reader.key[reader.at + 2 + 2 * i]) for i in range(count)])
+        reader.name += count
+        reader.at += 1 + 2 * count
+    if head.flags & f_AFTER:
+        count = <Py_ssize_t>reader.key[reader.at]
+        made.after = tuple([reader.key[reader.at + 1 + i] for i in range(count)])
+        reader.at += 1 + count
+    return made
+
+
+cdef tuple _code_tuples(Ints* codes, tuple names):
+    cdef list found = []
+    cdef Py_ssize_t at = 0, count
+    cdef int32_t code
+    while at < codes.count:
+        code = codes.at[at]
+        count = _operands(code)
+        if code == t_INJECT:
+            found.append((t_INJECT, names[codes.at[at + 1]]))
+        elif count == 0:
+            found.append((code,))
+        elif count == 1:
+            found.append((code, codes.at[at + 1]))
+        else:
+            found.append((code, codes.at[at + 1], codes.at[at + 2]))
+        at += 1 + count
+    return tuple(found)
+
+
+# -------------------------------------------------------------------------------------------------------- programs
+
+
+cdef enum:
+    PLAIN_CALL = 0  # the call's own values are the arguments
+    FLAT_CALL = 1  # one number for each argument: a register, or -1 for the value at the same position
+    NESTED_CALL = 2  # stack codes
+
+
+cdef struct Instruction:
+    int32_t kind
+    int32_t npos
+    int32_t count  # of arguments, injected ones left out
+    int32_t codes  # where they start
+    int32_t codes_end
+    int32_t injected  # where they start
+    int32_t injected_count
+    int32_t is_async
+    PyObject* keywords  # names of the last arguments: owned tuple or NULL
+
+
+@cython.final
+cdef class Program:
+    """A compiled template: immutable, without a single value of the expression it was compiled from."""
+
+    cdef int64_t* _key
+    cdef Py_ssize_t _key_count
+    cdef tuple _names
+    cdef Instruction* instructions
+    cdef int32_t* codes
+    cdef int32_t* order
+    cdef int32_t* group  # by place in the order: how many operations start together there, 0 for one alone
+    cdef tuple injected  # resource names
+    cdef readonly Py_ssize_t count
+    cdef readonly Py_ssize_t leaf_count
+    cdef readonly tuple requires
+    cdef readonly tuple tasks
+    cdef readonly tuple why
+    cdef readonly bint hot
+    cdef public bint open
+    cdef public int64_t epoch
+    cdef bint touched
+    cdef bint needs_resources
+    cdef public object plan
+    cdef public object table
+    cdef public object watch
+    cdef object __weakref__
+
+    def __dealloc__(self):
+        cdef Py_ssize_t i
+        if self.instructions != NULL:
+            for i in range(self.count):
+                XDECREF(self.instructions[i].keywords)
+        free(self._key)
+        free(self.instructions)
+        free(self.codes)
+        free(self.order)
+        free(self.group)
+
+    def __len__(self):
+        return self.count
+
+    @property
+    def key(self):
+        """The template key, as the buffer's bytes."""
+        return PyBytes_FromStringAndSize(<char*>self._key, self._key_count * sizeof(int64_t))
+
+    @property
+    def names(self):
+        """Strings and types whose addresses are in the key, in order."""
+        return list(self._names)
+
+
+cdef struct View:
+    Py_buffer buffer
+    int32_t* at
+    Py_ssize_t count
+
+
+cdef int _view(object source, View* view) except -1:
+    PyObject_GetBuffer(source, &view.buffer, PyBUF_SIMPLE)
+    view.at = <int32_t*>view.buffer.buf
+    view.count = view.buffer.len // <Py_ssize_t>sizeof(int32_t)
+    return 0
+
+
+def compile_program(Frame frame not None, offsets, indices):
+    """Compile the expression that the frame is waiting with.
+
+    ``offsets`` and ``indices`` (int32 buffers) are the indexed plan: stage s is
+    ``indices[offsets[s]:offsets[s + 1]]``. An index is an operation of the expression; those beyond stand for none.
+    """
+    cdef View starts, members
+    cdef Program program
+    if not frame.waits:
+        raise RuntimeError("no expression of this frame waits for full processing")
+    program = _compiled(frame)
+    _view(offsets, &starts)
+    try:
+        _view(indices, &members)
+        try:
+            _schedule(program, &starts, &members)
+        finally:
+            PyBuffer_Release(&members.buffer)
+    finally:
+        PyBuffer_Release(&starts.buffer)
+    program.hot = not program.why
+    return program
+
+
+cdef Program _compiled(Frame frame):
+    """The instructions of the waiting expression, in post-order."""
+    cdef Program program = Program.__new__(Program)
+    cdef Level* level = &frame.levels[frame.level_count - 1]
+    cdef Py_ssize_t count = frame.op_count - level.ops, i
+    cdef Reader reader
+    cdef Ints codes
+    cdef dict why = {}
+    cdef list resources = []
+    cdef object callee
+    cdef list tasks = []
+    program.epoch = -1
+    program._names = frame.names
+    program.leaf_count = frame.leaf_count - level.leaves
+    program._key_count = frame.key_count
+    program._key = <int64_t*>malloc(<size_t>frame.key_count * sizeof(int64_t))
+    program.instructions = <Instruction*>calloc(<size_t>count, sizeof(Instruction))
+    program.order = <int32_t*>malloc(<size_t>count * sizeof(int32_t))
+    program.group = <int32_t*>calloc(<size_t>count, sizeof(int32_t))
+    if program._key == NULL or program.instructions == NULL or program.order == NULL or program.group == NULL:
+        raise MemoryError()
+    program.count = count
+    memcpy(program._key, frame.key, <size_t>frame.key_count * sizeof(int64_t))
+    reader.key = program._key
+    reader.at = 1
+    reader.name = reader.leaf = 0
+    codes.at = NULL
+    codes.count = codes.room = 0
+    watch = set()
+    try:
+        for i in range(count):
+            _compile_record(program, &reader, i, &frame.ops[level.ops + i], &codes, resources, why)
+            callee = <object>frame.ops[level.ops + i].callee if frame.ops[level.ops + i].callee != NULL else None
+            if callee is not None:
+                watch.add(callee)
+            tasks.append(_op_name(&frame.ops[level.ops + i]))
+    finally:
+        program.codes = codes.at
+    program.injected = tuple(resources)
+    program.requires = tuple(sorted(set(resources)))
+    program.needs_resources = bool(resources)
+    program.tasks = tuple(tasks)
+    program.why = tuple(why)
+    program.watch = list(watch)
+    return program
+
+
+cdef object _op_name(Op* op):
+    if op.callee != NULL:
+        return (<Callee>op.callee).name
+    factory = (<_Lazy>op.lazy).source if op.lazy != NULL else None
+    return f"map({getattr(factory, 'name', 'factory')})"
+
+
+_WHY = (
+    (f_MAP, "map"), (f_CACHE, "cache"), (f_CONSTRAINTS, "with_constraints"), (f_CONDITION, "run_if"),
+    (f_CONSTANT, "run_if"), (f_AFTER, "after"), (f_JUMP, "jump"),
+)
+
+
+cdef int _compile_record(
+    Program program, Reader* reader, Py_ssize_t number, Op* op, Ints* codes, list resources, dict why
+) except -1:
+    cdef Head head
+    cdef Instruction* made = &program.instructions[number]
+    cdef Py_ssize_t i
+    cdef tuple keywords
+    cdef list missing = []
+    _read_head(reader, &head)
+    made.npos = <int32_t>head.npos
+    made.count = <int32_t>(head.npos + head.nkw)
+    made.codes = <int32_t>codes.count
+    made.injected = <int32_t>len(resources)
+    keywords = program._names[head.first_name:head.first_name + head.nkw]
+    for flag, reason in _WHY:
+        if head.flags & <int64_t>flag:
+            why[reason] = None
+    if op.callee != NULL:
+        missing = _missing(<Callee>op.callee, head.npos, keywords, why)
+        made.is_async = (<Callee>op.callee).is_async
+    for _, resource in missing:
+        resources.append(resource)
+    made.injected_count = <int32_t>len(missing)
+    if missing:
+        keywords = keywords + tuple([parameter for parameter, _ in missing])
+    if keywords:
+        INCREF(<PyObject*>keywords)
+        made.keywords = <PyObject*>keywords
+    if head.flags & f_DIRECT:
+        made.kind = FLAT_CALL if missing else PLAIN_CALL
+        if missing:
+            for i in range(made.count):
+                if _add(codes, -1) < 0:
+                    raise MemoryError()
+    else:
+        _compile_items(program, reader, &head, made, codes, why)
+    made.codes_end = <int32_t>codes.count
+    if head.flags & f_CONDITION:
+        reader.at += 1
+    if head.flags & f_CONSTRAINTS:
+        reader.name += <Py_ssize_t>reader.key[reader.at]
+        reader.at += 1 + 2 * <Py_ssize_t>reader.key[reader.at]
+    if head.flags & f_AFTER:
+        reader.at += 1 + <Py_ssize_t>reader.key[reader.at]
+    return 0
+
+
+cdef list _missing(Callee callee, Py_ssize_t npos, tuple keywords, dict why):
+    """Injected parameters that the call does not pass, as (parameter, resource)."""
+    cdef list found = []
+    if callee.mode is not None:
+        why[f"mode={callee.mode!r}"] = None
+    for parameter, position, resource in callee.injects:
+        if 0 <= position < npos or parameter in keywords:
+            continue
+        if position == -2:
+            why["positional-only injected parameter"] = None
+        found.append((parameter, resource))
+    return found
+
+
+cdef int _compile_items(
+    Program program, Reader* reader, Head* head, Instruction* made, Ints* codes, dict why
+) except -1:
+    """One number for each argument where that says it all, else stack codes."""
+    cdef Py_ssize_t start = codes.count, at, i
+    cdef bint nested = False
+    if _read_items(reader, head, codes) < 0:
+        raise MemoryError()
+    at = start
+    while at < codes.count:
+        if codes.at[at] < 0 and codes.at[at] != t_ARGUMENT:
+            nested = True
+            if codes.at[at] == t_ROUTER:
+                why["router"] = None
+            elif codes.at[at] == t_INJECT:
+                why["inject marker as an argument"] = None
+            elif codes.at[at] == t_KIND:
+                why["container of another type than list, tuple or dict"] = None
+        at += 1 + _operands(codes.at[at])
+    made.kind = NESTED_CALL if nested else FLAT_CALL
+    if not nested:
+        at = i = start
+        while at < codes.count:
+            codes.at[i] = codes.at[at] if codes.at[at] >= 0 else -1
+            at += 1 + _operands(codes.at[at])
+            i += 1
+        codes.count = i
+    return 0
+
+
+cdef int _schedule(Program program, View* starts, View* members) except -1:
+    """Flatten the stages: in each, synchronous operations first, then the asynchronous ones as a group."""
+    cdef Py_ssize_t stage, i, place = 0, first, count = program.count
+    cdef int32_t op
+    cdef int32_t* done = <int32_t*>calloc(<size_t>count, sizeof(int32_t))  # 1 + the stage it is in
+    cdef bint sound = True
+    if done == NULL:
+        raise MemoryError()
+    try:
+        for stage in range(starts.count - 1):
+            for i in range(starts.at[stage], starts.at[stage + 1]):
+                op = members.at[i]
+                if op < count and not program.instructions[op].is_async:
+                    if place == count or not _ready(program, op, done):
+                        sound = False
+                        break
+                    program.order[place] = op
+                    place += 1
+            if not sound:
+                break
+            first = place
+            for i in range(starts.at[stage], starts.at[stage + 1]):
+                op = members.at[i]
+                if op < count and program.instructions[op].is_async:
+                    if place == count or not _ready(program, op, done):
+                        sound = False
+                        break
+                    program.order[place] = op
+                    place += 1
+            if not sound:
+                break
+            if place - first > 1:
+                program.group[first] = <int32_t>(place - first)
+            for i in range(starts.at[stage], starts.at[stage + 1]):
+                if members.at[i] < count:
+                    if done[members.at[i]]:
+                        sound = False
+                    done[members.at[i]] = 1
+        if not sound or place != count or program.order[place - 1] != count - 1:
+            program.why = program.why + ("the solver's plan is not an order of all calls that ends with the target",)
+    finally:
+        free(done)
+    return 0
+
+
+cdef bint _ready(Program program, Py_ssize_t op, int32_t* done) noexcept:
+    """Whether all registers that an operation reads are set in earlier stages."""
+    cdef Instruction* instruction = &program.instructions[op]
+    cdef Py_ssize_t at = instruction.codes
+    cdef int32_t code
+    while at < instruction.codes_end:
+        code = program.codes[at]
+        if code >= 0 and not done[code]:
+            return False
+        at += 1 if instruction.kind == FLAT_CALL else 1 + _operands(code)
+    return True
+
+
+cdef class ProgramCache:
+    """Programs by key, the least recently used dropped beyond ``max_size``, those of dead tasks at once.
+
+    Reads as a dict from key to program. ``epoch`` is raised when what the strategy decided about programs may be stale.
+    """
+
+    cdef public object max_size
+    cdef public int64_t epoch
+    cdef public int64_t steps
+    cdef public int64_t nodes
+    cdef dict programs
+    cdef PyObject* last[MEMO_SIZE]  # borrowed from programs, by serial of the root's callee
+    cdef object __weakref__
+
+    def __init__(self, max_size=1024):
+        self.max_size = max_size
+        self.programs = {}
+
+    def __len__(self):
+        return len(self.programs)
+
+    def __iter__(self):
+        return iter(list(self.programs))
+
+    def __contains__(self, key):
+        return key in self.programs
+
+    def __getitem__(self, key):
+        return self.programs[key]
+
+    def __eq__(self, other):
+        return self.programs == other
+
+    __hash__ = None
+
+    def get(self, key, default=None):
+        """Return the program with this key, or the default."""
+        return self.programs.get(key, default)
+
+    def keys(self):
+        """Return the keys, least recently used first."""
+        return list(self.programs)
+
+    def values(self):
+        """Return the programs, least recently used first."""
+        return list(self.programs.values())
+
+    def items(self):
+        """Return keys and programs, least recently used first."""
+        return list(self.programs.items())
+
+    def clear(self):
+        """Forget all programs."""
+        cdef dict old = self.programs
+        cdef int i
+        for i in range(MEMO_SIZE):
+            self.last[i] = NULL
+        self.programs = {}
+        old.clear()
+
+    def add(self, Program program not None):
+        """Keep a program until one of its tasks dies or ``max_size`` others were used after it."""
+        key = program.key
+        program.watch = [weakref.ref(callee, _Dropper(self, key)) for callee in program.watch]
+        self.drop(key)
+        self.programs[key] = program
+        while len(self.programs) > max(self.max_size, 1):
+            self._drop_oldest()
+
+    cdef int _drop_oldest(self) except -1:
+        """Drop what was used longest ago; what was met through the memo since gets a second chance."""
+        cdef Program program
+        key = next(iter(self.programs))
+        program = self.programs[key]
+        if program.touched:
+            program.touched = False
+            self.programs[key] = self.programs.pop(key)
+            return 0
+        self.drop(key)
+        return 0
+
+    def drop(self, key):
+        """Forget the program with this key, if it is there."""
+        cdef int i
+        program = self.programs.pop(key, None)
+        if program is not None:
+            for i in range(MEMO_SIZE):
+                if self.last[i] == <PyObject*>program:
+                    self.last[i] = NULL
+
+    cdef PyObject* find(self, int64_t serial) except? NULL:
+        """Return the program of the key that was just traced, borrowed, or None: the root's last one, or any."""
+        cdef PyObject* last = self.last[serial & (MEMO_SIZE - 1)]
+        if last != NULL and (<Program>last)._key_count == _key_count:
+            if memcmp((<Program>last)._key, _key, <size_t>_key_count * sizeof(int64_t)) == 0:
+                (<Program>last).touched = True
+                return last
+        return self.find_any(serial)
+
+    cdef PyObject* find_any(self, int64_t serial) except? NULL:
+        cdef Program program = self.programs.get(PyBytes_FromStringAndSize(<char*>_key, _key_count * sizeof(int64_t)))
+        if program is None:
+            return <PyObject*>None
+        program.touched = True
+        self.last[serial & (MEMO_SIZE - 1)] = <PyObject*>program
+        return <PyObject*>program
+
+
+@cython.final
+cdef class _Dropper:
+    """Callback of a weak reference to a callee; holds the cache weakly."""
+
+    cdef object cache
+    cdef object key
+
+    def __init__(self, cache, key):
+        self.cache = weakref.ref(cache)
+        self.key = key
+
+    def __call__(self, _):
+        cache = self.cache()
+        if cache is not None:
+            cache.drop(self.key)
+
+
+# ----------------------------------------------------------------------------------------------------- frame and loop
+
+
+cdef struct Level:
+    PyObject* program  # owned; NULL while the level waits for full processing
+    Py_ssize_t ops  # first of its operations in the frame
+    Py_ssize_t leaves  # first of its leaves
+    int32_t place  # in the program's order
+    int32_t parent  # operation of the level below that waits for this value, -1 at the bottom
+
+
+@cython.final
+cdef class Frame:
+    """The evaluation stack of one expression: tail calls replace the top level, expansions of inner calls push one."""
+
+    cdef readonly ProgramCache cache
+    cdef public dict resources
+    cdef public bint hot
+    cdef readonly Program last
+    cdef public object value
+    cdef readonly object awaitable
+    cdef readonly object yielded
+    cdef readonly bint started
+    cdef readonly list group
+    cdef readonly Py_ssize_t op
+    cdef readonly object error
+    cdef public int64_t steps
+    cdef readonly int64_t nodes
+    cdef Op* ops
+    cdef Py_ssize_t op_count, op_room
+    cdef PyObject** leaves
+    cdef Py_ssize_t leaf_count, leaf_room
+    cdef Level* levels
+    cdef Py_ssize_t level_count, level_room
+    cdef bint waits, done, running
+    cdef PyObject* inbox  # a value to deliver, owned
+    cdef object waiting_lazy
+    cdef Program waiting_program
+    cdef dict waiting_results
+    cdef int64_t* key  # of the expression that waits
+    cdef Py_ssize_t key_count, key_room
+    cdef tuple names
+    cdef bint is_unkeyed
+    cdef int32_t credit, batch  # nodes until the clock is asked again
+    cdef double asked
+
+    def __init__(self, ProgramCache cache not None, dict resources not None, bint hot=True):
+        self.cache = cache
+        self.resources = resources
+        self.hot = hot
+        self.op = -1
+        self.batch = self.credit = 1
+
+    def __dealloc__(self):
+        self._release_all()
+        free(self.ops)
+        free(self.leaves)
+        free(self.levels)
+        free(self.key)
+
+    # What a strategy reads while a step waits for full processing.
+
+    @property
+    def waiting(self):
+        """Whether a step waits for full processing."""
+        return self.waits
+
+    @property
+    def lazy(self):
+        """The lazy result that waits for full processing."""
+        self._check_waiting()
+        return self.waiting_lazy
+
+    @property
+    def program(self):
+        """The program of what waits, or of the top level; None when there is none yet."""
+        if self.waits:
+            return self.waiting_program
+        return <object>self.levels[self.level_count - 1].program if self.level_count else None
+
+    @property
+    def key(self):
+        """Template key of the step that waits."""
+        self._check_waiting()
+        return PyBytes_FromStringAndSize(<char*>self.key, self.key_count * sizeof(int64_t))
+
+    @property
+    def unkeyed(self):
+        """Why no plan may be kept for the step that waits; empty if one may."""
+        self._check_waiting()
+        return _UNKEYED if self.is_unkeyed else ""
+
+    @property
+    def expression(self):
+        """What was traced of the step that waits, or of the top level."""
+        if not self.level_count:
+            raise RuntimeError("this frame evaluates nothing")
+        return self._expression()
+
+    cdef Expression _expression(self):
+        cdef Level* level = &self.levels[self.level_count - 1]
+        cdef Expression made = Expression.__new__(Expression)
+        cdef Program program = None
+        cdef Reader reader
+        cdef tuple names
+        cdef Py_ssize_t i
+        reader.at = 1
+        reader.name = reader.leaf = 0
+        if self.waits:
+            reader.key = self.key
+            names = self.names
+            made.key = PyBytes_FromStringAndSize(<char*>self.key, self.key_count * sizeof(int64_t))
+            made.unkeyed = _UNKEYED if self.is_unkeyed else ""
+        else:
+            program = <Program>level.program
+            reader.key = program._key
+            names = program._names
+            made.key = program.key
+            made.unkeyed = ""
+        made.names = list(names)
+        made.leaves = [<object>self.leaves[i] for i in range(level.leaves, self.leaf_count)]
+        made.operations = [_operation(&reader, names, &self.ops[i]) for i in range(level.ops, self.op_count)]
+        return made
+
+    @property
+    def results(self):
+        """Results that the step that waits has already, by operation."""
+        self._check_waiting()
+        return self.waiting_results
+
+    @property
+    def depth(self):
+        """Levels in evaluation."""
+        return self.level_count
+
+    cdef int _check_waiting(self) except -1:
+        if not self.waits:
+            raise RuntimeError("no expression of this frame waits for full processing")
+        return 0
+
+    cdef Op* _op(self, Py_ssize_t op) except NULL:
+        """An operation of the top level."""
+        cdef Level* level
+        if self.level_count == 0 or self.waits:
+            raise RuntimeError("no program of this frame is running")
+        level = &self.levels[self.level_count - 1]
+        if op < 0 or op >= self.op_count - level.ops:
+            raise IndexError(f"operation {op} of an expression with {self.op_count - level.ops}")
+        return &self.ops[level.ops + op]
+
+    def name_of(self, Py_ssize_t op):
+        """Return the name of the task of an operation of the top level."""
+        return (<Callee>self._op(op).callee).name
+
+    def func_of(self, Py_ssize_t op):
+        """Return the function of an operation of the top level."""
+        return (<Callee>self._op(op).callee).func
+
+    def is_async(self, Py_ssize_t op):
+        """Return whether the function of an operation of the top level is a coroutine function."""
+        return (<Callee>self._op(op).callee).is_async
+
+    def retry_of(self, Py_ssize_t op):
+        """Return the retry policy of an operation of the top level, or None."""
+        cdef PyObject* retry = self._op(op).retry
+        return <object>retry if retry != NULL else None
+
+    def arguments(self, Py_ssize_t op):
+        """Return the arguments of an operation of the top level."""
+        self._op(op)
+        return _arguments(self, op)
+
+    # What a strategy does.
+
+    def begin(self, lazy):
+        """Start with an expression. The frame must be new or done."""
+        if self.level_count or self.waits or self.running:
+            raise RuntimeError("this frame is evaluating something already")
+        if not _is_lazy(<PyObject*>lazy):
+            raise TypeError(f"a frame evaluates lazy results, not {type(lazy).__name__}")
+        self.done = False
+        _push(self, <PyObject*>lazy, -1)
+
+    def enter(self, Program program not None):
+        """Run hot what waits for full processing."""
+        cdef Level* level
+        self._check_waiting()
+        level = &self.levels[self.level_count - 1]
+        if program.count != self.op_count - level.ops or program.leaf_count != self.leaf_count - level.leaves:
+            raise ValueError("this program was compiled for another expression")
+        INCREF(<PyObject*>program)
+        level.program = <PyObject*>program
+        self._stop_waiting()
+
+    cdef void _stop_waiting(self):
+        cdef Level* level = &self.levels[self.level_count - 1]
+        cdef Py_ssize_t i
+        cdef PyObject* lazy
+        self.waits = False
+        self.waiting_program = None
+        self.waiting_results = None
+        self.names = None
+        self.waiting_lazy = None
+        for i in range(level.ops, self.op_count):
+            lazy = self.ops[i].lazy
+            self.ops[i].lazy = NULL
+            XDECREF(lazy)
+
+    def finish(self, value):
+        """Give the value that the target's function returned in full processing; it may be lazy."""
+        cdef int32_t parent
+        cdef object name
+        self._check_waiting()
+        parent = self.levels[self.level_count - 1].parent
+        name = _op_name(&self.ops[self.op_count - 1])
+        self._stop_waiting()
+        self._pop()
+        if parent < 0:
+            self.last = None
+        following = continuation(value, name)
+        if following is None:
+            INCREF(<PyObject*>value)
+            self._complete(<PyObject*>value, parent)
+        else:
+            _push(self, <PyObject*>following, parent)
+
+    def suspend(self):
+        """Hand the rest of the top level over to full processing; ``results`` has what has been computed."""
+        cdef Level* level
+        cdef Program program
+        cdef Py_ssize_t i, op
+        cdef dict results = {}
+        if self.level_count == 0 or self.waits:
+            raise RuntimeError("no program of this frame is running")
+        level = &self.levels[self.level_count - 1]
+        program = <Program>level.program
+        for i in range(level.place):
+            op = program.order[i]
+            results[op] = <object>self.ops[level.ops + op].result
+        if self.key_room < program._key_count:
+            if _grow(<void**>&self.key, &self.key_room, sizeof(int64_t), program._key_count) < 0:
+                raise MemoryError()
+        memcpy(self.key, program._key, <size_t>program._key_count * sizeof(int64_t))
+        self.key_count = program._key_count
+        self.names = program._names
+        self.is_unkeyed = False
+        self.waiting_lazy = None
+        self.waiting_program = program
+        self.waiting_results = results
+        self.waits = True
+        DECREF(level.program)
+        level.program = NULL
+
+    def resume(self, value):
+        """Give the value of the awaitable."""
+        self.awaitable = self.yielded = None
+        XDECREF(self.inbox)
+        INCREF(<PyObject*>value)
+        self.inbox = <PyObject*>value
+
+    def again(self):
+        """Try the failed operation once more."""
+        self.error = self.awaitable = self.yielded = None
+
+    def settle(self, values):
+        """Give the final values of ``group``, in its order."""
+        cdef Level* level
+        cdef Op* op
+        cdef PyObject* old
+        cdef list group = self.group
+        if len(group) != len(values):
+            raise ValueError(f"{len(values)} values for {len(group)} operations")
+        for number, value in zip(group, values):
+            op = self._op(number)
+            old = op.result
+            INCREF(<PyObject*>value)
+            op.result = <PyObject*>value
+            XDECREF(old)
+        level = &self.levels[self.level_count - 1]
+        level.place += <int32_t>len(group)
+        self.nodes += len(group)
+        self.group = None
+
+    def close(self):
+        """Drop everything that is held."""
+        if self.running:
+            raise RuntimeError("this frame is running")
+        self._release_all()
+        self.value = self.awaitable = self.yielded = self.error = self.group = None
+        self.cache.steps += self.steps
+        self.cache.nodes += self.nodes
+
+    # The kernel's own.
+
+    cdef void _release_all(self) noexcept:
+        cdef PyObject* inbox = self.inbox
+        self.inbox = NULL
+        XDECREF(inbox)
+        self.waits = False
+        self.waiting_lazy = None
+        self.waiting_program = None
+        self.waiting_results = None
+        self.names = None
+        while self.level_count:
+            self._pop()
+
+    cdef void _pop(self) noexcept:
+        """Drop the top level with everything it owns."""
+        cdef Level level = self.levels[self.level_count - 1]
+        self.level_count -= 1
+        self._drop(level.ops, level.leaves)
+        XDECREF(level.program)
+
+    cdef void _drop(self, Py_ssize_t ops, Py_ssize_t leaves) noexcept:
+        """Drop operations and leaves from these on. Finalisers run here, and find the frame without them."""
+        cdef Op op
+        while self.op_count > ops:
+            self.op_count -= 1
+            op = self.ops[self.op_count]
+            XDECREF(op.result)
+            XDECREF(op.retry)
+            XDECREF(op.lazy)
+            XDECREF(op.values)
+            XDECREF(op.callee)
+        while self.leaf_count > leaves:
+            self.leaf_count -= 1
+            DECREF(self.leaves[self.leaf_count])
+
+    cdef void _complete(self, PyObject* value, int32_t parent) noexcept:
+        """Take the final value (owned) of a level that is gone."""
+        cdef Level* level
+        if parent < 0:
+            self.value = <object>value
+            DECREF(value)
+            self.done = True
+            return
+        level = &self.levels[self.level_count - 1]
+        self.ops[level.ops + parent].result = value
+        level.place += 1
+        self.nodes += 1
+
+
+_UNKEYED = "several calls of a pure task may be one call, depending on their values"
+
+
+cdef int _push(Frame frame, PyObject* lazy, int32_t parent) except -1:
+    """Trace an expression and put it on top: as a hot level if there is a program that may run, else waiting."""
+    cdef Py_ssize_t ops = frame.op_count, leaves = frame.leaf_count
+    cdef Level* level
+    cdef PyObject* found
+    cdef int64_t serial
+    if frame.level_count == frame.level_room:
+        if _grow(<void**>&frame.levels, &frame.level_room, sizeof(Level), 0) < 0:
+            raise MemoryError()
+    _next_attempt()
+    while _trace(frame, lazy) < 0:
+        _give_up(frame, ops, leaves)
+    level = &frame.levels[frame.level_count]
+    level.ops = ops
+    level.leaves = leaves
+    level.place = 0
+    level.parent = parent
+    level.program = NULL
+    found = <PyObject*>None
+    if not _unkeyed:
+        serial = _key_serial(frame)
+        found = frame.cache.find(serial)
+    frame.level_count += 1
+    if found != <PyObject*>None:
+        if (
+            (<Program>found).open and frame.hot and (<Program>found).epoch == frame.cache.epoch
+            and (not (<Program>found).needs_resources or _has_resources(frame, <Program>found))
+        ):
+            INCREF(found)
+            level.program = found
+            frame.steps += 1
+            if _made_count:
+                _release_made()
+            return 0
+        frame.waiting_program = <Program>found
+    return _wait(frame, lazy, level)
+
+
+cdef inline int64_t _key_serial(Frame frame) noexcept:
+    cdef PyObject* callee = frame.ops[frame.op_count - 1].callee
+    return (<Callee>callee).serial if callee != NULL else 0
+
+
+cdef bint _has_resources(Frame frame, Program program) except -1:
+    for name in program.requires:
+        if name not in frame.resources:
+            return False
+    return True
+
+
+cdef int _wait(Frame frame, PyObject* lazy, Level* level) except -1:
+    """Keep what full processing needs of the expression that was just traced."""
+    cdef Py_ssize_t i, count = frame.op_count - level.ops
+    for i in range(count):  # own before anything is allocated
+        frame.ops[level.ops + i].lazy = _lazies[i]
+        INCREF(_lazies[i])
+    for i in range(_name_count):
+        INCREF(_names[i])
+    frame.waits = True
+    frame.waiting_lazy = <object>lazy
+    frame.is_unkeyed = _unkeyed
+    if frame.key_room < _key_count:
+        if _grow(<void**>&frame.key, &frame.key_room, sizeof(int64_t), _key_count) < 0:
+            raise MemoryError()
+    memcpy(frame.key, _key, <size_t>_key_count * sizeof(int64_t))
+    frame.key_count = _key_count
+    frame.names = _owned_names()
+    frame.waiting_results = {}
+    return 0
+
+
+cdef tuple _owned_names():
+    """Return the names of the key, whose references are owned already, as a tuple."""
+    cdef Py_ssize_t i, count = _name_count
+    cdef PyObject** mine = <PyObject**>malloc(<size_t>(count + 1) * sizeof(PyObject*))
+    cdef list found
+    if mine == NULL:
+        raise MemoryError()
+    memcpy(mine, _names, <size_t>count * sizeof(PyObject*))
+    if _made_count:
+        _release_made()
+    found = []  # allocating may run finalisers, and these may trace: the scratch buffers are no longer needed
+    for i in range(count):
+        found.append(<object>mine[i])
+        DECREF(mine[i])
+    free(mine)
+    return tuple(found)
+
+
+cdef void _release_made() noexcept:
+    global _made_count
+    while _made_count:
+        _made_count -= 1
+        DECREF(_made[_made_count])
+
+
+cdef void _next_attempt() noexcept:
+    global _attempt
+    _attempt += 1
+
+
+cdef int _give_up(Frame frame, Py_ssize_t ops, Py_ssize_t leaves) except -1:
+    """Undo a trace that failed; raise its error, or mend what can be mended."""
+    global _trouble
+    cdef object trouble = _trouble
+    cdef PyObject* error = PyErr_Occurred()
+    _trouble = None
+    _release_made()
+    if error != NULL:
+        try:
+            _raise_current()
+        finally:
+            frame._drop(ops, leaves)
+    frame._drop(ops, leaves)
+    if trouble[0] == "router":
+        _make_plain(trouble[1][0])
+        return 0
+    raise _problem(trouble[0], trouble[1])
+
+
+cdef int _raise_current() except -1:
+    return -1
+
+
+def trace(target):
+    """Walk the expression that ends in the lazy result ``target``.
+
+    Raises:
+        CycleError, UncalledTaskError: the expression can never run.
+    """
+    cdef Frame frame = Frame(ProgramCache(), {}, False)
+    frame.begin(target)
+    return frame._expression()
+
+
+# The call of one operation. Arguments are borrowed from what the frame owns; containers are built and owned here.
+
+
+cdef PyObject* _call(Frame frame, Level* level, Py_ssize_t number) noexcept:
+    """Call an operation of the top level; NULL with its error set."""
+    cdef Instruction* instruction = &(<Program>level.program).instructions[number]
+    cdef Op* op = &frame.ops[level.ops + number]
+    cdef Op* ops
+    cdef PyObject* func = <PyObject*>(<Callee>op.callee).func
+    cdef PyObject** values = cascade_items(op.values)
+    cdef PyObject* small[SMALL_CALL + 1]
+    cdef int32_t* codes
+    cdef int32_t i, code
+    if instruction.kind == PLAIN_CALL:
+        return PyObject_Vectorcall(func, values, <size_t>instruction.npos, instruction.keywords)
+    if instruction.kind == FLAT_CALL and instruction.injected_count == 0 and instruction.count <= SMALL_CALL:
+        codes = (<Program>level.program).codes + instruction.codes
+        ops = frame.ops + level.ops
+        for i in range(instruction.count):
+            code = codes[i]
+            small[i + 1] = values[i] if code < 0 else ops[code].result
+        return PyObject_Vectorcall(
+            func, small + 1, <size_t>instruction.npos | PY_VECTORCALL_ARGUMENTS_OFFSET, instruction.keywords)
+    return _call_assembled(frame, level, number, func)
+
+
+cdef PyObject* _call_assembled(Frame frame, Level* level, Py_ssize_t number, PyObject* func) noexcept:
+    """Call with arguments that have to be put together first."""
+    cdef Program program = <Program>level.program
+    cdef Instruction* instruction = &program.instructions[number]
+    cdef Py_ssize_t count = 0, i
+    cdef size_t npos = <size_t>instruction.npos
+    cdef PyObject* keywords = instruction.keywords
+    cdef PyObject* result = NULL
+    cdef PyObject** stack = _assemble(frame, level, number, &count)
+    if stack == NULL:
+        return NULL
+    INCREF(func)
+    result = PyObject_Vectorcall(func, stack + 1, npos | PY_VECTORCALL_ARGUMENTS_OFFSET, keywords)
+    DECREF(func)
+    for i in range(count):
+        DECREF(stack[i + 1])
+    free(stack)
+    return result
+
+
+cdef PyObject** _assemble(Frame frame, Level* level, Py_ssize_t number, Py_ssize_t* total) noexcept:
+    """Return the arguments of an operation (owned, from index 1 on); NULL with an error set."""
+    cdef Program program = <Program>level.program
+    cdef Instruction* instruction = &program.instructions[number]
+    cdef Op* ops = frame.ops + level.ops
+    cdef PyObject** values = cascade_items(ops[number].values)
+    cdef PyObject** leaves = frame.leaves + level.leaves
+    cdef Py_ssize_t room = instruction.codes_end - instruction.codes + instruction.injected_count + 2
+    cdef PyObject** stack = <PyObject**>malloc(<size_t>(2 * room) * sizeof(PyObject*))
+    cdef PyObject** made = stack + room  # containers in the order in which they were built, borrowed
+    cdef Py_ssize_t top = 1, made_count = 0, at, i
+    cdef int32_t* codes = program.codes
+    cdef int32_t code
+    cdef PyObject* one
+    if stack == NULL:
+        PyErr_NoMemory()
+        return NULL
+    at = instruction.codes
+    if instruction.kind == FLAT_CALL:
+        for i in range(instruction.count):
+            one = values[i] if codes[at + i] < 0 else ops[codes[at + i]].result
+            INCREF(one)
+            stack[top] = one
+            top += 1
+        at = instruction.codes_end
+    while at < instruction.codes_end:
+        code = codes[at]
+        if code >= 0:
+            one = ops[code].result
+            INCREF(one)
+        elif code == t_ARGUMENT:
+            one = values[codes[at + 1]]
+            INCREF(one)
+        elif code == t_LEAF:
+            one = leaves[codes[at + 1]]
+            INCREF(one)
+        elif code == t_SHARED:
+            one = made[codes[at + 1]]
+            INCREF(one)
+        else:
+            one = _build(code, stack + top - codes[at + 1], codes[at + 1],
+                         leaves + codes[at + 2] if code == t_DICT else NULL)
+            if one == NULL:
+                break
+            top -= codes[at + 1]
+            made[made_count] = one
+            made_count += 1
+        stack[top] = one
+        top += 1
+        at += 1 + _operands(code)
+    else:
+        for i in range(instruction.injected_count):
+            one = DICT_GET(<PyObject*>frame.resources, TUPLE_ITEM(<PyObject*>program.injected, instruction.injected + i))
+            if one == NULL:
+                _not_active(program, instruction.injected + i)
+                break
+            INCREF(one)
+            stack[top] = one
+            top += 1
+        else:
+            total[0] = top - 1
+            return stack
+    while top > 1:
+        top -= 1
+        DECREF(stack[top])
+    free(stack)
+    return NULL
+
+
+cdef int _not_active(Program program, Py_ssize_t index) noexcept:
+    try:
+        _raise_not_active(program.injected[index])
+    except RuntimeError as error:
+        _set_error(error)
+    return 0
+
+
+cdef extern from "Python.h":
+    void PyErr_SetObject(object, object)
+
+
+cdef void _set_error(object error) noexcept:
+    PyErr_SetObject(type(error), error)
+
+
+cdef int _raise_not_active(name) except -1:
+    raise RuntimeError(f"resource {name!r} has gone while a program that injects it was running")
+
+
+cdef PyObject* _build(int32_t code, PyObject** items, Py_ssize_t count, PyObject** keys) noexcept:
+    """Make a container of items whose references it takes over, unless it fails."""
+    cdef PyObject* made
+    cdef Py_ssize_t i
+    if code == t_DICT:
+        made = DICT_NEW()
+        if made == NULL:
+            return NULL
+        for i in range(count):
+            if DICT_SET(made, keys[i], items[i]) < 0:
+                DECREF(made)
+                return NULL
+        for i in range(count):
+            DECREF(items[i])
+        return made
+    made = LIST_NEW(count) if code == t_LIST else TUPLE_NEW(count)
+    if made == NULL:
+        return NULL
+    for i in range(count):
+        if code == t_LIST:
+            LIST_SET(made, i, items[i])
+        else:
+            TUPLE_SET(made, i, items[i])
+    return made
+
+
+cdef tuple _arguments(Frame frame, Py_ssize_t number):
+    """Arguments of an operation as Python's (list, dict)."""
+    cdef Py_ssize_t count = 0, i
+    cdef Level* level = &frame.levels[frame.level_count - 1]
+    cdef Program program = <Program>level.program
+    cdef Instruction* instruction = &program.instructions[number]
+    cdef PyObject** stack
+    cdef list found
+    cdef tuple keywords = <tuple>instruction.keywords if instruction.keywords != NULL else ()
+    cdef Py_ssize_t npos = instruction.npos
+    if instruction.kind == PLAIN_CALL:
+        found = list(<tuple>frame.ops[level.ops + number].values)
+    else:
+        stack = _assemble(frame, level, number, &count)
+        if stack == NULL:
+            _raise_current()
+        found = []
+        for i in range(count):
+            found.append(<object>stack[i + 1])
+            DECREF(stack[i + 1])
+        free(stack)
+    return found[:npos], dict(zip(keywords, found[npos:]))
+
+
+def _execute_hot_node(Frame frame not None, Py_ssize_t i):
+    """Call operation ``i`` of the top level: arguments by index, call; the loop stores what it returns."""
+    cdef PyObject* result
+    cdef object value
+    frame._op(i)
+    result = _call(frame, &frame.levels[frame.level_count - 1], i)
+    if result == NULL:
+        _raise_current()
+    value = <object>result
+    DECREF(result)
+    return value
+
+
+cdef object _stock_node = _execute_hot_node
+cdef dict _module = globals()
+
+
+cdef object _caught():
+    """Return the exception that is set, and clear it."""
+    try:
+        _raise_current()
+    except BaseException as error:
+        return error
+
+
+def run(Frame frame not None, double deadline):
+    """Evaluate until something is needed from outside (see the signals) or the monotonic clock passes ``deadline``."""
+    cdef int signal
+    if frame.running:
+        raise RuntimeError("this frame is running already")
+    frame.running = True
+    try:
+        # Whoever replaces the node function has it called for every node.
+        signal = _run(frame, deadline, _module["_execute_hot_node"] is not _stock_node)
+    finally:
+        frame.running = False
+    return signal
+
+
+cdef int _run(Frame frame, double deadline, bint replaced) except -1:
+    cdef Level* level
+    cdef Program program
+    cdef PyObject* value
+    cdef bint awaited
+    cdef int signal
+    while True:
+        if frame.inbox != NULL:
+            value = frame.inbox
+            frame.inbox = NULL
+            awaited = True
+        elif frame.waits:
+            return c_STEP
+        elif frame.done:
+            return c_DONE
+        else:
+            level = &frame.levels[frame.level_count - 1]
+            if not (<Program>level.program).open or (<Program>level.program).epoch != frame.cache.epoch:
+                return c_YIELD  # judged again before its next node
+            if (<Program>level.program).group[level.place]:
+                _note_group(frame, level)
+                return c_GROUP
+            frame.op = (<Program>level.program).order[level.place]
+            awaited = False
+            value = _call_replaced(frame) if replaced else _call(frame, level, frame.op)
+            if value == NULL:
+                frame.error = _caught()
+                return c_FAILED
+            # the call may have grown nothing of this frame: only this loop does
+            if (<Program>level.program).instructions[frame.op].is_async:
+                signal = _start(frame, &value)
+                if signal != c_ENDED:
+                    return signal
+                awaited = True
+        if _deliver(frame, value, awaited) == c_AWAIT:
+            value = <PyObject*>frame.awaitable
+            INCREF(value)
+            signal = _start(frame, &value)
+            if signal != c_ENDED:
+                return signal
+            _deliver(frame, value, True)
+        frame.credit -= 1
+        if frame.credit <= 0 and _is_over(frame, deadline) and not frame.done:
+            return c_YIELD
+
+
+cdef bint _is_over(Frame frame, double deadline) noexcept:
+    """Ask the clock; the shorter nodes take, the more of them run before it is asked again."""
+    cdef double now = cascade_now(<PyObject*>_py_monotonic)
+    cdef double each = (now - frame.asked) / frame.batch
+    if each > 2e-6 and frame.batch > 1:
+        frame.batch = 1
+    elif each < 1e-6 and frame.batch < 16:
+        frame.batch *= 2
+    frame.asked = now
+    frame.credit = frame.batch
+    return now >= deadline
+
+
+cdef int _note_group(Frame frame, Level* level) except -1:
+    cdef Program program = <Program>level.program
+    cdef int32_t place
+    frame.group = []
+    for place in range(level.place, level.place + program.group[level.place]):
+        frame.group.append(program.order[place])
+    return 0
+
+
+cdef PyObject* _call_replaced(Frame frame) noexcept:
+    cdef object value
+    try:
+        value = _module["_execute_hot_node"](frame, frame.op)
+    except BaseException as error:
+        _set_error(error)
+        return NULL
+    INCREF(<PyObject*>value)
+    return <PyObject*>value
+
+
+cdef int _start(Frame frame, PyObject** value) except -1:
+    """Drive a coroutine (owned) to its first suspension; ENDED, with its value in place of it, if there is none."""
+    cdef PyObject* result = NULL
+    cdef PyObject* coroutine = value[0]
+    cdef PySendResult sent
+    frame.awaitable = <object>coroutine
+    DECREF(coroutine)  # the frame holds it
+    frame.started = cascade_type(coroutine) == T_COROUTINE
+    if not frame.started:
+        return c_AWAIT
+    sent = PyIter_Send(coroutine, <PyObject*>None, &result)
+    if sent == PYGEN_NEXT:
+        frame.yielded = <object>result
+        DECREF(result)
+        return c_AWAIT
+    frame.awaitable = None
+    if sent == PYGEN_ERROR:
+        frame.error = _caught()
+        return c_FAILED
+    value[0] = result
+    return c_ENDED
+
+
+cdef int _deliver(Frame frame, PyObject* value, bint awaited) except -1:
+    """Take what the function of operation ``op`` returned (owned). AWAIT if it is a coroutine to be awaited first."""
+    cdef PyTypeObject* kind = cascade_type(value)
+    cdef Level* level = &frame.levels[frame.level_count - 1]
+    cdef Py_ssize_t op = frame.op
+    cdef int32_t parent
+    cdef PyObject* following = NULL
+    cdef int found
+    if kind == T_LAZY or kind == T_MAPPED:
+        following = value
+    elif cascade_flags(value) & CASCADE_CONTAINER:
+        found = _holds_markers(value)
+        if found:
+            following = _gathered(value, found)
+    elif kind == T_ROUTER:
+        following = _gathered(value, 1)
+    elif kind == T_COROUTINE:
+        if not awaited:
+            frame.awaitable = <object>value
+            DECREF(value)
+            return c_AWAIT
+    elif kind == T_TASK:
+        _uncalled(frame, op, value)
+    if op == frame.op_count - level.ops - 1:
+        parent = level.parent
+        if parent < 0:
+            frame.last = <Program>level.program
+        frame._pop()
+        frame.nodes += 1
+        if following == NULL:
+            frame._complete(value, parent)
+            return 0
+    elif following == NULL:
+        frame.ops[level.ops + op].result = value
+        level.place += 1
+        frame.nodes += 1
+        return 0
+    else:
+        parent = <int32_t>op
+    try:
+        _push(frame, following, parent)
+    finally:
+        DECREF(following)
+    return 0
+
+
+cdef PyObject* _gathered(PyObject* value, int found) except NULL:
+    """Return the expression (owned) that a container (owned, taken over) stands for."""
+    cdef object container = <object>value
+    cdef object made
+    DECREF(value)
+    if found < 0:
+        raise MemoryError()
+    made = LazyResult(_gather, (container,), {})
+    INCREF(<PyObject*>made)
+    return <PyObject*>made
+
+
+cdef int _uncalled(Frame frame, Py_ssize_t op, PyObject* value) except -1:
+    cdef object task = <object>value
+    DECREF(value)
+    raise _problem("returned", (frame.name_of(op), task))
+
+
+cdef int _visit_frame(PyObject* self, void* visit, void* arg) noexcept:
+    """Show the garbage collector what the frame's arrays own."""
+    cdef Frame frame = <Frame>self
+    cdef Py_ssize_t i
+    cdef int stop = cascade_visit_one(frame.inbox, visit, arg)
+    if stop:
+        return stop
+    for i in range(frame.op_count):
+        stop = (
+            cascade_visit_one(frame.ops[i].callee, visit, arg) or cascade_visit_one(frame.ops[i].values, visit, arg)
+            or cascade_visit_one(frame.ops[i].retry, visit, arg) or cascade_visit_one(frame.ops[i].lazy, visit, arg)
+            or cascade_visit_one(frame.ops[i].result, visit, arg)
+        )
+        if stop:
+            return stop
+    for i in range(frame.leaf_count):
+        stop = cascade_visit_one(frame.leaves[i], visit, arg)
+        if stop:
+            return stop
+    for i in range(frame.level_count):
+        stop = cascade_visit_one(frame.levels[i].program, visit, arg)
+        if stop:
+            return stop
+    return 0
+
+
+cascade_patch_traverse(<PyTypeObject*>Frame, <cascade_visit_all>_visit_frame)
+
+
+# ------------------------------------------------------------------------------------------------------ rehydration
+
+
+def rehydrate(expression, protos, ops, node_of, offsets, indices):
+    """Bind the nodes of a template to the leaves of an expression with the same key, see ``_hot_py.py``."""
+    cdef list nodes = [], stages = []
+    cdef list operations = expression.operations
+    cdef object leaves = expression.leaves
+    cdef Py_ssize_t count
+    for proto, op in zip(protos, ops):
+        nodes.append(proto.bound(operations[op], leaves, nodes, node_of))
+    by_op = [nodes[position] for position in node_of]
+    count = len(nodes)  # positions beyond are shadow nodes, which never run
+    for stage in range(len(offsets) - 1):
+        stages.append([nodes[i] for i in indices[offsets[stage]:offsets[stage + 1]] if i < count])
+    return nodes, by_op, stages

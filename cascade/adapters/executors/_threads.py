@@ -1,0 +1,84 @@
+"""A pool of daemon threads.
+
+``concurrent.futures.ThreadPoolExecutor`` is not used because the interpreter waits for its threads when it exits: a
+blocking call that was cancelled long ago would hold up the exit for as long as it takes.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from concurrent.futures import Future
+from queue import Empty, SimpleQueue
+from typing import Any, TypeAlias, TypeVar
+
+__all__ = ["ThreadPool"]
+
+T = TypeVar("T")
+_Job: TypeAlias = "tuple[Future[Any], Callable[[], Any]]"
+
+
+class ThreadPool:
+    """Runs functions in at most ``limit`` threads, named ``<name>_0`` and on; starts one when none is idle."""
+
+    def __init__(self, name: str, limit: int | None = None) -> None:
+        self._name = name
+        # The work is waiting, not computing; so more threads than processors.
+        self._limit = limit or min(32, (os.cpu_count() or 1) + 4)
+        self._started = 0
+        #: None tells a thread to end, and to tell the next one.
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._idle = threading.Semaphore(0)
+        self._lock = threading.Lock()
+        # The threads know the queue only, so a pool that nobody holds is freed and its threads end.
+        weakref.finalize(self, self._jobs.put, None)
+
+    def submit(self, function: Callable[[], T]) -> Future[T]:
+        """Return the future result of ``function``."""
+        future: Future[T] = Future()
+        with self._lock:
+            self._jobs.put((future, function))
+            if not self._idle.acquire(blocking=False) and self._started < self._limit:
+                name = f"{self._name}_{self._started}"
+                self._started += 1
+                threading.Thread(target=_work, args=(self._jobs, self._idle), name=name, daemon=True).start()
+        return future
+
+    def close(self) -> None:
+        """Cancel what has not begun and let every thread end after what it does now."""
+        with self._lock:
+            while True:
+                try:
+                    job = self._jobs.get_nowait()
+                except Empty:
+                    break
+                if job is not None:
+                    job[0].cancel()
+            self._jobs.put(None)
+
+
+def _work(jobs: SimpleQueue[_Job | None], idle: threading.Semaphore) -> None:
+    while True:
+        try:
+            job = jobs.get_nowait()
+        except Empty:
+            idle.release()
+            job = jobs.get()
+        if job is None:
+            jobs.put(None)
+            return
+        _run(*job)
+        del job  # neither arguments nor result may outlive the call
+
+
+def _run(future: Future[Any], function: Callable[[], Any]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        value = function()
+    except BaseException as error:  # whoever awaits the future decides
+        future.set_exception(error)
+    else:
+        future.set_result(value)

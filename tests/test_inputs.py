@@ -1,0 +1,48 @@
+"""Param and Env: what they declare and what they return."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from cascade.context import WorkflowContext, _current_context, get_current_context
+from cascade.inputs import Env, Param
+from cascade.internal.inputs import _get_env_var, _get_param_value
+from cascade.spec.input import EnvSpec, ParamSpec
+
+
+@pytest.fixture(autouse=True)
+def context() -> Iterator[WorkflowContext]:
+    """A context for each test."""
+    token = _current_context.set(WorkflowContext())
+    yield get_current_context()
+    _current_context.reset(token)
+
+
+def test_param(context: WorkflowContext) -> None:
+    """A parameter is registered, and its call carries nothing but the name."""
+    lazy = Param("size", 3, int, "how many")
+
+    assert context.get_all_specs() == [ParamSpec("size", 3, "how many", int)]
+    assert (lazy.task, lazy.args, lazy.kwargs) == (_get_param_value, (), {"name": "size"})
+    assert context.input_specs["size"].type is int  # type: ignore[attr-defined]
+
+
+def test_env(context: WorkflowContext) -> None:
+    """A variable is registered, and its call carries nothing but the name."""
+    lazy = Env("HOME", default="/", description="where")
+
+    assert context.get_all_specs() == [EnvSpec("HOME", "/", "where")]
+    assert (lazy.task, lazy.args, lazy.kwargs) == (_get_env_var, (), {"name": "HOME"})
+
+
+def test_defaults_and_order(context: WorkflowContext) -> None:
+    """Declarations keep their order, the first one of a name counts, and a type is text by default."""
+    first, second = Param("b", 1), Param("b", 2)
+    Param("a")
+
+    assert [spec.name for spec in context.get_all_specs()] == ["b", "a"]
+    assert context.input_specs["b"].default == 1
+    assert context.input_specs["a"] == ParamSpec("a", None, "", str)
+    assert first is not second
