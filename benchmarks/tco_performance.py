@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.measure import ROUNDS, need_compiled, rate
+from benchmarks.measure import ROUNDS, need_compiled, rate, warm_up
 from benchmarks.workloads import INNER_CALLS, WORKLOADS, counted, engine, noop
 from benchmarks.yardsticks import coroutine, sleep0, trampoline
 from cascade.runtime.stats import RunStats
@@ -67,6 +67,7 @@ def measure(name: str, scale: float, rounds: int) -> Row:
         workload.work(slow, engine(hot=False))
         return slow
 
+    warm_up(workload.yardstick)
     hot(), cold(), workload.yardstick(loops)
     rates = [(rate(hot), rate(cold), rate(lambda: workload.yardstick(loops))) for _ in range(rounds)]
     ratio = statistics.median(h * NODES[name] / p for h, _, p in rates)
@@ -122,6 +123,7 @@ def show_plain(scale: float, rounds: int) -> None:
     loops: list[tuple[Callable[[int], int], int]] = [(trampoline, 300_000), (coroutine, 300_000), (sleep0, 30_000)]
     for yardstick, size in loops:
         n = max(int(size * scale), 10)
+        warm_up(yardstick)
         median = statistics.median(rate(lambda y=yardstick, n=n: y(n)) for _ in range(rounds))
         print(f"{yardstick.__name__:<24} {median:>12,.0f}")
 

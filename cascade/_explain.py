@@ -32,6 +32,9 @@ _REASONS = {
     "with_constraints": "with_constraints(): may have to wait for capacity",
 }
 
+#: How the kernel begins to tell of a container; only here is it known of which type.
+_CONTAINER = "container of "
+
 
 @dataclass(frozen=True)
 class Part:
@@ -136,7 +139,7 @@ def _tier(unkeyed: str, program: Any, parts: Sequence[Part], strategy: Any) -> t
     if program is None:
         return "cold", ("a plan with nodes that are not in the graph",)
     of_parts = {why for part in parts for why in part.why}
-    why = [_REASONS.get(text, text) for text in program.why]
+    why = [_REASONS.get(text, text) for text in program.why if not text.startswith(_CONTAINER)]
     why = [text for text in why if text not in of_parts]
     if program.hot:
         strategy._look_again()
@@ -170,7 +173,7 @@ def _reasons(operation: Any, leaves: Sequence[Any]) -> Iterator[str]:
     codes = operation.codes or ()
     kinds = {code[0] for code in codes}
     yield from (text for kind, text in _CODES if kind in kinds)
-    yield from (f"container of type {type(leaves[code[1]]).__name__}" for code in codes if code[0] == _kernel.KIND)
+    yield from (f"{_CONTAINER}type {type(leaves[code[1]]).__name__}" for code in codes if code[0] == _kernel.KIND)
     if getattr(operation.lazy, "_jump_selector", None) is not None:
         yield "jump"
     if not operation.flags & _kernel.MAP and operation.callee.mode is not None:

@@ -56,6 +56,9 @@ cdef extern from *:
     static inline PyObject **cascade_items(PyObject *tuple) { return ((PyTupleObject *)tuple)->ob_item; }
     static inline int cascade_is_interned(PyObject *s) { return PyUnicode_CHECK_INTERNED(s) != 0; }
     static inline PyTypeObject *cascade_coroutine(void) { return &PyCoro_Type; }
+    static PyObject *cascade_no_arguments;
+    static inline PyObject *cascade_new(PyTypeObject *type) { return type->tp_new(type, cascade_no_arguments, NULL); }
+    static void cascade_keep_no_arguments(PyObject *empty) { Py_INCREF(empty); cascade_no_arguments = empty; }
     typedef PyObject *(*cascade_vectorcall)(PyObject *, PyObject *const *, size_t, PyObject *);
     static void cascade_make_vectorcall(PyTypeObject *type, Py_ssize_t offset) {
         type->tp_vectorcall_offset = offset;
@@ -83,6 +86,8 @@ cdef extern from *:
     PyObject** cascade_items(PyObject*) noexcept
     bint cascade_is_interned(PyObject*) noexcept
     PyTypeObject* cascade_coroutine() noexcept
+    PyObject* cascade_new(PyTypeObject*) noexcept
+    void cascade_keep_no_arguments(PyObject*) noexcept
     void cascade_make_vectorcall(PyTypeObject*, Py_ssize_t) noexcept
     ctypedef int (*cascade_visit_all)(PyObject*, void*, void*) noexcept
     void cascade_patch_traverse(PyTypeObject*, cascade_visit_all) noexcept
@@ -461,24 +466,17 @@ cdef PyObject* _task_vectorcall(PyObject* self, PyObject** args, size_t nargsf, 
     for i in range(count):
         INCREF(args[i])
         TUPLE_SET(values, i, args[i])
-    made = _new_lazy(<Task>self, values, kwnames if kwnames != NULL and TUPLE_SIZE(kwnames) else NULL)
+    made = cascade_new(T_LAZY)
+    if made != NULL:
+        (<_Lazy>made).source = <object>self
+        (<_Lazy>made).values = <tuple>values
+        if count > npos:
+            (<_Lazy>made).names = <tuple>kwnames
     DECREF(values)
     return made
 
 
-cdef PyObject* _new_lazy(Task task, PyObject* values, PyObject* names) noexcept:
-    cdef LazyResult lazy
-    try:
-        lazy = LazyResult.__new__(LazyResult)
-    except MemoryError:
-        PyErr_NoMemory()
-        return NULL
-    lazy.source = task
-    lazy.values = <tuple>values
-    if names != NULL:
-        lazy.names = <tuple>names
-    INCREF(<PyObject*>lazy)
-    return <PyObject*>lazy
+cascade_keep_no_arguments(<PyObject*>())
 
 
 @cython.final
@@ -2133,6 +2131,7 @@ cdef Program _compiled(Frame frame):
     cdef list resources = []
     cdef object callee
     cdef list tasks = []
+    cdef PyObject** leaves = frame.leaves + level.leaves
     program.epoch = -1
     program._names = frame.names
     program.leaf_count = frame.leaf_count - level.leaves
@@ -2153,7 +2152,7 @@ cdef Program _compiled(Frame frame):
     watch = set()
     try:
         for i in range(count):
-            _compile_record(program, &reader, i, &frame.ops[level.ops + i], &codes, resources, why)
+            _compile_record(program, &reader, i, &frame.ops[level.ops + i], leaves, &codes, resources, why)
             callee = <object>frame.ops[level.ops + i].callee if frame.ops[level.ops + i].callee != NULL else None
             if callee is not None:
                 watch.add(callee)
@@ -2161,8 +2160,8 @@ cdef Program _compiled(Frame frame):
     finally:
         program.codes = codes.at
     program.injected = tuple(resources)
-    program.requires = tuple(sorted(set(resources)))
-    program.needs_resources = bool(resources)
+    program.requires = tuple(sorted({inject[2] for callee in watch for inject in callee.injects}))
+    program.needs_resources = bool(program.requires)
     program.tasks = tuple(tasks)
     program.why = tuple(why)
     program.watch = list(watch)
@@ -2183,7 +2182,8 @@ _WHY = (
 
 
 cdef int _compile_record(
-    Program program, Reader* reader, Py_ssize_t number, Op* op, Ints* codes, list resources, dict why
+    Program program, Reader* reader, Py_ssize_t number, Op* op, PyObject** leaves, Ints* codes, list resources,
+    dict why
 ) except -1:
     cdef Head head
     cdef Instruction* made = &program.instructions[number]
@@ -2217,7 +2217,7 @@ cdef int _compile_record(
                 if _add(codes, -1) < 0:
                     raise MemoryError()
     else:
-        _compile_items(program, reader, &head, made, codes, why)
+        _compile_items(leaves, reader, &head, made, codes, why)
     made.codes_end = <int32_t>codes.count
     if head.flags & f_CONDITION:
         reader.at += 1
@@ -2244,7 +2244,7 @@ cdef list _missing(Callee callee, Py_ssize_t npos, tuple keywords, dict why):
 
 
 cdef int _compile_items(
-    Program program, Reader* reader, Head* head, Instruction* made, Ints* codes, dict why
+    PyObject** leaves, Reader* reader, Head* head, Instruction* made, Ints* codes, dict why
 ) except -1:
     """One number for each argument where that says it all, else stack codes."""
     cdef Py_ssize_t start = codes.count, at, i
@@ -2260,7 +2260,7 @@ cdef int _compile_items(
             elif codes.at[at] == t_INJECT:
                 why["inject marker as an argument"] = None
             elif codes.at[at] == t_KIND:
-                why["container of another type than list, tuple or dict"] = None
+                why[f"container of type {type(<object>leaves[codes.at[at + 1]]).__name__}"] = None
         at += 1 + _operands(codes.at[at])
     made.kind = NESTED_CALL if nested else FLAT_CALL
     if not nested:
@@ -2810,6 +2810,8 @@ cdef int _push(Frame frame, PyObject* lazy, int32_t parent) except -1:
     if frame.level_count == frame.level_room:
         if _grow(<void**>&frame.levels, &frame.level_room, sizeof(Level), 0) < 0:
             raise MemoryError()
+    if _push_flat(frame, lazy, parent):
+        return 0
     _next_attempt()
     while _trace(frame, lazy) < 0:
         _give_up(frame, ops, leaves)
@@ -2837,6 +2839,81 @@ cdef int _push(Frame frame, PyObject* lazy, int32_t parent) except -1:
             return 0
         frame.waiting_program = <Program>found
     return _wait(frame, lazy, level)
+
+
+cdef bint _push_flat(Frame frame, PyObject* lazy, int32_t parent) except -1:
+    """The shortest way for a call whose arguments are all leaves: compare it with its task's last program, no key.
+
+    True if that program serves it and may run; else nothing has happened, and the general way decides.
+    """
+    cdef PyObject* source = <PyObject*>(<_Lazy>lazy).source
+    cdef PyObject* values = <PyObject*>(<_Lazy>lazy).values
+    cdef PyObject* names = <PyObject*>(<_Lazy>lazy).names
+    cdef PyObject* callee
+    cdef PyObject* found
+    cdef PyObject** items
+    cdef PyTypeObject* kind
+    cdef int64_t* key
+    cdef int64_t head
+    cdef Py_ssize_t i, nkw = 0, count = TUPLE_SIZE(values), budget = 64
+    cdef Op* op
+    cdef Level* level
+    if (
+        cascade_type(lazy) != T_LAZY or cascade_type(source) != T_TASK
+        or (<_Lazy>lazy).keywords is not None or (<_Lazy>lazy).extras is not None
+    ):
+        return False
+    callee = <PyObject*>(<Task>source)._callee
+    found = frame.cache.last[(<Callee>callee).serial & (MEMO_SIZE - 1)]
+    if found == NULL or (<Program>found).count != 1:
+        return False
+    if names != <PyObject*>None:
+        nkw = TUPLE_SIZE(names)
+    key = (<Program>found)._key
+    head = (count - nkw) | (<int64_t>nkw << COUNT_BITS)
+    head |= <int64_t>(f_DIRECT if (<_Lazy>lazy).retry is None else f_DIRECT | f_RETRY) << (2 * COUNT_BITS)
+    if key[1] != (<Callee>callee).serial or key[2] != head:
+        return False
+    for i in range(nkw):
+        if key[3 + i] != <int64_t><intptr_t>TUPLE_ITEM(names, i):
+            return False
+    items = cascade_items(values)
+    for i in range(count):
+        kind = cascade_type(items[i])
+        if cascade_flags(items[i]) & CASCADE_CONTAINER:
+            if not _is_plain(items[i], &budget, 4):
+                return False
+        elif kind == T_LAZY or kind == T_MAPPED or kind == T_ROUTER or kind == T_INJECT or kind == T_TASK:
+            return False
+    if (
+        not (<Program>found).open or not frame.hot or (<Program>found).epoch != frame.cache.epoch
+        or ((<Program>found).needs_resources and not _has_resources(frame, <Program>found))
+    ):
+        return False
+    if frame.op_count == frame.op_room and _grow(<void**>&frame.ops, &frame.op_room, sizeof(Op), 0) < 0:
+        raise MemoryError()
+    (<Program>found).touched = True
+    INCREF(found)
+    INCREF(callee)
+    INCREF(values)
+    op = &frame.ops[frame.op_count]
+    op.callee = callee
+    op.values = values
+    op.retry = NULL
+    if (<_Lazy>lazy).retry is not None:
+        op.retry = <PyObject*>(<_Lazy>lazy).retry
+        INCREF(op.retry)
+    op.lazy = op.result = NULL
+    level = &frame.levels[frame.level_count]
+    level.program = found
+    level.ops = frame.op_count
+    level.leaves = frame.leaf_count
+    level.place = 0
+    level.parent = parent
+    frame.op_count += 1
+    frame.level_count += 1
+    frame.steps += 1
+    return True
 
 
 cdef inline int64_t _key_serial(Frame frame) noexcept:

@@ -1084,7 +1084,9 @@ def compile_program(frame: Frame, offsets: Sequence[int], indices: Sequence[int]
     why = list(traced.why)
     instructions = [_instruction(operation, why) for operation in traced.operations]
     program = Program(array.array("q", traced.key).tobytes(), traced.names, instructions)
-    program.requires = tuple(sorted({name for i in instructions for name in i.injected}))
+    # Full processing sets up every injected default, also one that the call overrides.
+    injects = [inject for o in traced.operations if o.callee is not None for inject in o.callee.injects]
+    program.requires = tuple(sorted({name for _, _, name in injects}))
     _schedule(program, traced.operations, offsets, indices, why)
     program.why = tuple(dict.fromkeys(why))
     program.hot = not why

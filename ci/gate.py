@@ -88,7 +88,7 @@ def ratio_of(workload: Workload, scale: float = 1.0, rounds: int = ROUNDS) -> fl
     """Measures a workload against its yardstick; ``scale`` shrinks both, for trials."""
     size = workload.size if scale == 1 else workload.small
     steps = max(int(STEPS.get(workload.yardstick, STEPS_OF_OTHERS) * scale), 10)
-    return compare(lambda: workload.work(size), lambda: workload.yardstick(steps), rounds).ratio
+    return compare(lambda: workload.work(size), workload.yardstick, steps, rounds).ratio
 
 
 def judge(workload: Workload, row: Row | None, scale: float = 1.0, rounds: int = ROUNDS) -> Verdict:

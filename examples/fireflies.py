@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import cascade as cs
 from cascade.adapters.executors.local import LocalExecutor
@@ -62,15 +62,16 @@ class Meadow:
         self.order.append(abs(self._field))
         self.first = self.first or list(self.phases)
         self._on_beat(len(self.order), self.order[-1])
-        if self.order[-1] >= self._wanted:
-            self.in_step.set()
         self._missing = len(self.phases)
+        if self.order[-1] >= self._wanted:
+            self.in_step.set()  # the beat stays as it is: nobody needs another
+            return
         over, self._next = self._next, asyncio.Event()
         over.set()
 
 
 @cs.task
-async def firefly(index: int, phase: float, rate: float, coupling: float, meadow: Any = cs.inject("meadow")) -> NoReturn:
+async def firefly(index: int, phase: float, rate: float, coupling: float, meadow: Any = cs.inject("meadow")) -> None:
     """Live for one beat, then go on as the same firefly, a little later."""
     field = await meadow.show(index, phase)
     pull = coupling * abs(field) * math.sin(cmath.phase(field) - phase)
@@ -238,8 +239,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\nStopped; all fireflies have ended.")
         return 130
     end = "in step" if evening.in_step else "not in step"
-    beats = len(evening.order)
-    print(f"\n{arguments.count:,} fireflies {end} after {beats} beats: {evening.steps:,} steps in {evening.seconds:.1f} s")
+    work = f"{len(evening.order)} beats, {evening.steps:,} steps in {evening.seconds:.1f} s"
+    print(f"\n{arguments.count:,} fireflies {end} after {work}")
     arguments.out.write_text(picture(evening), encoding="utf-8")
     print(f"Picture in {arguments.out}")
     return 0 if evening.in_step else 1

@@ -282,7 +282,7 @@ def picture(census: Census) -> str:
 
 def nice_step(highest: int) -> int:
     """Return the distance of about five grid lines: 1, 2 or 5 times a power of ten."""
-    power = 10 ** max(math.floor(math.log10(max(highest, 1) / 5)), 0)
+    power: int = 10 ** max(math.floor(math.log10(max(highest, 1) / 5)), 0)
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power * 6 >= highest)
 
 

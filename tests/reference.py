@@ -268,8 +268,8 @@ class Step:
         if node.map:
             return await self.run.map(node, kwargs, self.active)
         for name, resource in injected(node.task):
-            parameters = list(inspect.signature(node.task.func).parameters)
-            if name not in kwargs and parameters.index(name) >= len(args):
+            positional = inspect.getfullargspec(node.task.func).args
+            if name not in kwargs and name not in positional[: len(args)]:
                 kwargs[name] = self.active[resource]
         return await attempt(node.task, args, kwargs, node.lazy._retry_policy)
 
@@ -399,6 +399,7 @@ class Reference:
 
 
 def tear_down(generator: Any, error: BaseException | None) -> None:
+    trace = error.__traceback__ if error is not None else None
     try:
         next(generator) if error is None else generator.throw(error)
     except StopIteration:
@@ -406,3 +407,6 @@ def tear_down(generator: Any, error: BaseException | None) -> None:
     except BaseException as other:
         if other is not error:
             raise
+    finally:
+        if error is not None:
+            error.__traceback__ = trace  # without the generator's frames

@@ -113,7 +113,7 @@ class Template:
         self, expression: Any, offsets: Sequence[int], indices: Sequence[int]
     ) -> tuple[Graph, list[list[Node]], list[Node]]:
         """Return the graph of an expression with this template, the stages of an indexed plan, and nodes by operation."""
-        nodes, by_op, stages = _kernel.rehydrate(
+        nodes, by_op, stages = _kernel.hot.rehydrate(
             expression, self.protos, self.ops, self.node_of, offsets, indices
         )
         graph = Graph(nodes=nodes)

@@ -6,23 +6,24 @@ from typing import Any
 
 __all__ = ["is_stock"]
 
+_FLAGS = frozenset({"inline", "stock", "transient"})
 
 def is_stock(part: Any, flag: str, *methods: str) -> bool:
     """Whether a class attribute ``flag`` is true and the methods declared beside it are the ones in effect.
 
     A subclass that overrides a method, or an instance with one of its own, must be called for every node.
     """
-    for cls in type(part).__mro__:
-        if flag in vars(cls):
-            return bool(vars(cls)[flag]) and all(_in_effect(part, cls, method) for method in methods)
-    return False
-
-
-def _in_effect(part: Any, cls: type, method: str) -> bool:
-    own = getattr(part, "__dict__", {})
-    return method not in own and flag_free(own) and getattr(type(part), method, None) is vars(cls).get(method)
-
-
-def flag_free(own: dict[str, Any]) -> bool:
-    """Whether an instance leaves the flags of its class alone."""
-    return not ({"inline", "transient", "stock"} & own.keys())
+    kind = type(part)
+    for base in kind.__mro__:
+        declared = base.__dict__
+        if flag in declared:
+            break
+    else:
+        return False
+    if not declared[flag]:
+        return False
+    for method in methods:
+        if getattr(kind, method, None) is not declared.get(method):
+            return False
+    own = getattr(part, "__dict__", None)
+    return not own or (_FLAGS.isdisjoint(own) and own.keys().isdisjoint(methods))

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar, overload
+from typing import Any, Generic, Literal, Protocol, TypeVar, overload
 
 from cascade._kernel import Inject
 
 __all__ = ["Inject", "ResourceDefinition", "inject", "resource"]
 
 T = TypeVar("T")
-Provider = Callable[..., Generator[T, Any, Any]]
+#: A generator function; type checkers let it declare an iterator too.
+Provider = Callable[..., Iterator[T]]
 
 
 @dataclass
@@ -29,14 +30,18 @@ def inject(resource_name: str) -> Any:
     return Inject(resource_name)
 
 
+class _Declare(Protocol):
+    """What ``resource(...)`` with options returns; a class, so that type checkers keep the type of the value."""
+
+    def __call__(self, func: Provider[T], /) -> ResourceDefinition[T]: ...
+
+
 @overload
 def resource(func: Provider[T]) -> ResourceDefinition[T]: ...
 
 
 @overload
-def resource(
-    func: None = None, *, name: str | None = None, scope: Literal["run", "task"] = "run"
-) -> Callable[[Provider[T]], ResourceDefinition[T]]: ...
+def resource(func: None = None, *, name: str | None = None, scope: Literal["run", "task"] = "run") -> _Declare: ...
 
 
 def resource(func: Provider[T] | None = None, *, name: str | None = None, scope: str = "run") -> Any:

@@ -42,7 +42,7 @@ class Items:
                 values[index] = await self.run.taking_part(Expand(self.strategy.evaluate(item, self.run, scope)))
             else:
                 waiting[index] = self.run.taking_part(self.strategy.evaluate(item, self.run, scope))
-        del item  # each expression is let go of with its first step
+            del item  # each expression is let go of with its first step
         found = await run_together(waiting.values()) if waiting else []
         for index, value in zip(waiting, found, strict=True):
             values[index] = value

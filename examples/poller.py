@@ -1,0 +1,165 @@
+"""A poller that never grows: it asks a server, notes what has changed, and calls itself.
+
+The server is started here and is a bad one: it fails every few requests. A failed request is tried again, each time
+after a longer delay; a constraint on the engine limits how often a poll may begin; Ctrl-C ends it all.
+
+    python examples/poller.py [--polls N] [--rate N/s]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import cascade as cs
+from cascade.adapters.executors.local import LocalExecutor
+from cascade.adapters.solvers.native import NativeSolver
+from cascade.runtime.events import TaskRetrying
+from cascade.spec.constraint import GlobalConstraint
+
+Tell = Callable[[str], None]
+
+
+class Unavailable(Exception):
+    """The server is there but has no answer now."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server said."""
+
+    status: int
+    body: str
+
+
+@cs.task
+async def fetch(host: str, port: int) -> str:
+    """Ask the server once."""
+    answer = await asked(host, port)
+    if answer.status != 200:
+        raise Unavailable(f"the server said {answer.status}")
+    return answer.body
+
+
+async def asked(host: str, port: int) -> Answer:
+    """Send a request and return the answer."""
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        writer.write(f"GET / HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())
+        await writer.drain()
+        head, _, body = (await reader.read()).decode().partition("\r\n\r\n")
+    finally:
+        writer.close()
+        await writer.wait_closed()
+    return Answer(int(head.split()[1]), body)
+
+
+@cs.task
+def poll(left: int | None, last: str | None, news: str, port: int, journal: Any = cs.inject("journal")) -> str:
+    """Note what is new, then poll again; ``left`` counts the polls to come, None stands for no end."""
+    if news != last:
+        journal(f"{last or 'nothing'} -> {news}")
+    if left == 0:
+        return news
+    return poll(None if left is None else left - 1, news, careful_fetch(port), port)
+
+
+def careful_fetch(port: int) -> str:
+    """Return the lazy fetch, with up to five further attempts, each after twice the delay."""
+    fetching: Any = fetch("127.0.0.1", port)
+    return fetching.with_retry(5, delay=0.02, backoff=2.0)  # type: ignore[no-any-return]
+
+
+def polling(polls: int | None, port: int) -> str:
+    """Return the lazy poller."""
+    return poll(None if polls is None else polls - 1, None, careful_fetch(port), port)
+
+
+@dataclass
+class Server:
+    """Serves a number that grows with every third request; every fourth request it does not answer."""
+
+    requests: int = 0
+    port: int = 0
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Server]:
+        """Serve on a free port of this machine."""
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            yield self
+        finally:
+            server.close()
+            await server.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        self.requests += 1
+        status = "503 Busy" if self.requests % 4 == 0 else "200 OK"
+        writer.write(f"HTTP/1.0 {status}\r\n\r\nversion {self.requests // 3}".encode())
+        await writer.drain()
+        writer.close()
+
+
+def engine_for(rate: str, tell: Tell) -> cs.Engine:
+    """Return an engine that limits fetches, tells of retries, and has the journal as a resource."""
+
+    @cs.resource(name="journal")
+    def the_journal() -> Iterator[Tell]:
+        lines = 0
+
+        def note(line: str) -> None:
+            nonlocal lines
+            lines += 1
+            tell(line)
+
+        try:
+            yield note
+        finally:
+            tell(f"journal closed after {lines} lines")
+
+    bus = cs.MessageBus()
+    bus.subscribe(TaskRetrying, lambda event: tell(f"{event.error}; again in {event.delay:.2f} s"))
+    engine = cs.Engine(NativeSolver(), LocalExecutor(), bus)
+    engine.register(the_journal)
+    # The step that holds a constrained call gets full processing; nothing but speed depends on that.
+    limit = GlobalConstraint("fetch-rate", "task:fetch", "rate_limit", {"rate": rate, "capacity": 1})
+    engine.constraint_manager.update_constraint(limit)
+    return engine
+
+
+async def run(polls: int | None, rate: str, tell: Tell) -> str:
+    """Start the server, poll it, and return the last version seen."""
+    engine = engine_for(rate, tell)
+    async with Server().running() as server:
+        try:
+            return str(await engine.run(polling(polls, server.port)))
+        finally:
+            tell(f"{server.requests} requests, {engine.stats.steps} steps")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Poll until told to stop, and return the exit code."""
+    parser = argparse.ArgumentParser(description="A recursive poller with retry, back-off and a rate limit.")
+    parser.add_argument("--polls", type=int, help="stop after so many answers (default: poll until Ctrl-C)")
+    parser.add_argument("--rate", default="10/s", help="most polls in a time (default: 10/s)")
+    arguments = parser.parse_args(argv)
+    if arguments.polls is not None and arguments.polls < 1:
+        parser.error("--polls must be at least 1")
+    try:
+        last = asyncio.run(run(arguments.polls, arguments.rate, lambda line: print(line, flush=True)))
+    except KeyboardInterrupt:
+        print("Stopped by Ctrl-C.")
+        return 130
+    print(f"Last answer: {last}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
