@@ -216,7 +216,7 @@ def _stable(n: int, on: Engine | None = None) -> int:
 
 
 def _big_state(n: int, on: Engine | None = None) -> int:
-    assert run(big_state_loop(n, [0.0] * 5 * n), on) == "done"
+    assert run(big_state_loop(n, [0.0] * 20 * n), on) == "done"
     return n
 
 
@@ -315,7 +315,7 @@ WORKLOADS = {
         Workload("kwargs", _kwargs, trampoline, 150_000, 300, "steps with keyword arguments"),
         Workload("ring", _ring, trampoline, 150_000, 300, "steps of three tasks calling each other"),
         Workload("stable", _stable, trampoline, 150_000, 300, "steps carrying containers along"),
-        Workload("bigstate", _big_state, trampoline, 20_000, 20, "steps carrying a list of 100,000 numbers along"),
+        Workload("bigstate", _big_state, trampoline, 5_000, 20, "steps carrying a list of 100,000 numbers along"),
         Workload("heavy", _heavy, trampoline, 15_000, 30, "nodes, an expression of twelve rebuilt each step"),
         Workload("fib", _fib, trampoline, 60_000, 100, "nodes, an expression of two each step"),
         Workload("tree", _tree, trampoline, 18, 8, "nodes of a recursion that is no tail call"),

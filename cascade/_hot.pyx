@@ -3448,3 +3448,7 @@ def rehydrate(expression, protos, ops, node_of, offsets, indices):
     for stage in range(len(offsets) - 1):
         stages.append([nodes[i] for i in indices[offsets[stage]:offsets[stage + 1]] if i < count])
     return nodes, by_op, stages
+
+
+# A C variable is no attribute of the module by itself.
+_module["_gather"] = _gather

@@ -80,8 +80,8 @@ class Verdict:
         return self.word in ("ok", "faster")
 
     def __str__(self) -> str:
-        limits = f"{self.row.ratio:9.4f} {self.row.limit:9.4f}" if self.row else f"{'-':>9} {'-':>9}"
-        return f"{self.word:<7} {self.name:<10} {self.ratio:9.4f} {limits}"
+        limits = f"{self.row.ratio:9.3g} {self.row.limit:9.3g}" if self.row else f"{'-':>9} {'-':>9}"
+        return f"{self.word:<7} {self.name:<10} {self.ratio:9.3g} {limits}"
 
 
 def ratio_of(workload: Workload, scale: float = 1.0, rounds: int = ROUNDS) -> float:
@@ -147,7 +147,7 @@ def update(path: Path, chosen: Mapping[str, Workload], options: argparse.Namespa
     rows = {name: fresh.get(name) or old[name] for name in WORKLOADS if name in fresh or name in old}
     write(path, rows, options.reason)
     for name, row in fresh.items():
-        print(f"{name:<10} {row.ratio:9.4f}  tolerance {row.tolerance:.2f}")
+        print(f"{name:<10} {row.ratio:9.3g}  tolerance {row.tolerance:.2f}")
     return 0
 
 

@@ -30,7 +30,7 @@ class Call:
     keywords: tuple[str, ...]
     codes: Sequence[tuple[Any, ...]] | None
     leaves: Sequence[Any]
-    nodes: Mapping[int, Node]
+    nodes: dict[int, Node]
 
 
 class Proto:

@@ -93,6 +93,9 @@ class GraphBuilder:
                 own.add(position)
         if replaced:
             nodes[:] = [replaced.get(id(node), node) for node in nodes]
+            for node in graph.nodes:
+                if node.call.nodes:
+                    node.call.nodes.update({op: replaced.get(id(one), one) for op, one in node.call.nodes.items()})
             for edge in graph.edges:
                 edge.source = replaced.get(id(edge.source), edge.source)
                 edge.target = replaced.get(id(edge.target), edge.target)

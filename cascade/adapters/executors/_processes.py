@@ -134,6 +134,34 @@ class _Worker:
         self._connection.close()
 
 
+class _Crew:
+    """The processes that were started and not closed. Once it is closed, a process that joins is ended at once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._members: set[_Worker] = set()
+        self._is_over = False
+
+    def join(self, worker: _Worker) -> None:
+        with self._lock:
+            if not self._is_over:
+                self._members.add(worker)
+                return
+        worker.close()  # nobody else would, and the interpreter would wait for it when it exits
+
+    def leave(self, worker: _Worker) -> None:
+        with self._lock:
+            self._members.discard(worker)
+        worker.close()
+
+    def close(self) -> None:
+        with self._lock:
+            self._is_over = True
+            members, self._members = self._members, set()
+        for worker in members:
+            worker.close()
+
+
 class ProcessPool:
     """Makes calls in at most ``limit`` processes, by default one for each processor; starts one when none is idle."""
 
@@ -141,9 +169,8 @@ class ProcessPool:
         self._threads = ThreadPool(name, limit or os.cpu_count() or 1)
         #: Processes without a request, the last used one last. Appending and popping are atomic.
         self._idle: list[_Worker] = []
-        #: All processes that were started and not closed.
-        self._workers: set[_Worker] = set()
-        self._finalizer = weakref.finalize(self, _close, self._workers, self._threads)
+        self._crew = _Crew()
+        self._finalizer = weakref.finalize(self, _close, self._crew, self._threads)
         _open_pools.add(self)
 
     def submit(self, request: Request) -> Future[Any]:
@@ -159,8 +186,7 @@ class ProcessPool:
         try:
             answer = worker.ask(pickled)
         except _Died as died:
-            self._workers.discard(worker)
-            worker.close()
+            self._crew.leave(worker)
             raise RuntimeError(
                 f"the process of compute task {request.task!r} ended before the task was done. If it could not even "
                 "start, see its own message above: a script needs `if __name__ == '__main__':` around what it runs"
@@ -171,7 +197,7 @@ class ProcessPool:
 
     def _start(self) -> _Worker:
         worker = _Worker()
-        self._workers.add(worker)
+        self._crew.join(worker)
         return worker
 
     def close(self) -> None:
@@ -193,10 +219,9 @@ def _value(task: str, answer: Answer) -> Any:
     raise error from (RemoteTraceback(answer.traceback) if answer.traceback is not None else None)
 
 
-def _close(workers: set[_Worker], threads: ThreadPool) -> None:
+def _close(crew: _Crew, threads: ThreadPool) -> None:
     threads.close()
-    while workers:
-        workers.pop().close()
+    crew.close()
 
 
 _open_pools: weakref.WeakSet[ProcessPool] = weakref.WeakSet()

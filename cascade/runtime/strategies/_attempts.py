@@ -43,7 +43,9 @@ class Attempts:
     async def again(self) -> None:
         """Retry the operation that has failed and give the frame its value."""
         frame = self.frame
-        frame.resume(await self._retry(frame.op, frame.error, time.perf_counter()))
+        op, error = frame.op, frame.error
+        frame.again()
+        frame.resume(await self._retry(op, error, time.perf_counter()))
 
     async def call(self, op: int) -> Any:
         """Call an operation of a group."""
@@ -71,7 +73,6 @@ class Attempts:
             final = not isinstance(error, Exception) or isinstance(error, TaskArgumentError)
             if final or policy is None or attempt > policy.max_attempts:
                 self._finished(op, started, status="Failed", error=f"{type(error).__name__}: {error}")
-                frame.again()
                 raise error
             attempts = policy.max_attempts + 1
             self._publish(TaskRetrying, op, attempt=attempt, max_attempts=attempts, delay=delay, error=str(error))

@@ -161,7 +161,9 @@ class StageLoop:
         """The target's value is continued by the caller, in the next step."""
         if node.structural_id == self.target_id:
             return value
-        return await self.evaluate(node, value)
+        evaluation = self.evaluate(node, value)
+        del value  # an expression is let go of with its first step
+        return await evaluation
 
     async def _settle(self, node: Node, value: Any) -> None:
         self.nodes_run += 1
