@@ -152,9 +152,9 @@ class Step:
         for dependency, _ in node.dependencies():
             self.visit(dependency, merged)
         if not node.map and node.task.pure:
-            key = (node.task, literal_key(list(node.args), self.node_of), literal_key(node.kwargs, self.node_of))
-            policies = [lazy._retry_policy and vars(lazy._retry_policy).items(), node.condition, node.after]
-            node = merged.setdefault((key, repr(policies)), node)
+            retry = vars(lazy._retry_policy) if lazy._retry_policy else {}
+            call = [list(node.args), node.kwargs, retry, node.condition, node.after, node.amounts]
+            node = merged.setdefault((node.task, literal_key(call, self.node_of)), node)
         self.node_of[id(lazy)] = node
         if node not in self.nodes:
             levels = [self.node_of[id(d)].level for d, _ in node.dependencies()]
