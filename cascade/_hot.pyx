@@ -2702,12 +2702,36 @@ cdef class Frame:
         self.key_count = program._key_count
         self.names = program._names
         self.is_unkeyed = False
-        self.waiting_lazy = None
+        self.waiting_lazy = self._stand_ins()
+        level = &self.levels[self.level_count - 1]
         self.waiting_program = program
         self.waiting_results = results
         self.waits = True
         DECREF(level.program)
         level.program = NULL
+
+    cdef object _stand_ins(self):
+        """Give the operations of a hot level lazies again: they were let go of when it was entered. The target's."""
+        cdef Level* level = &self.levels[self.level_count - 1]
+        cdef Operation operation
+        cdef LazyResult lazy = None
+        cdef Task task
+        cdef Op* op
+        cdef Py_ssize_t i = level.ops
+        for operation in self._expression().operations:
+            task = Task.__new__(Task)
+            task._callee = operation.callee
+            lazy = LazyResult.__new__(LazyResult)
+            lazy.source = task
+            lazy.values = operation.values
+            lazy.names = operation.keywords if operation.keywords else None
+            lazy.retry = operation.retry
+            op = &self.ops[i]
+            INCREF(<PyObject*>lazy)
+            XDECREF(op.lazy)
+            op.lazy = <PyObject*>lazy
+            i += 1
+        return lazy
 
     def resume(self, value):
         """Give the value of the awaitable."""

@@ -722,7 +722,7 @@ class _Parts:
             if type(self.condition) is Router:
                 self.condition = LazyResult(_gather, (self.condition,), {})
             elif type(self.condition) is Task:
-                raise _problem("passed", (self._shown(0)[0], "run_if"), self.condition)
+                raise _problem("passed", (self._name(), "run_if"), self.condition)
             self._cold(CONDITION if _is_lazy(self.condition) else CONSTANT_CONDITION, "run_if")
         if lazy._constraints:
             self._cold(CONSTRAINTS, "with_constraints")
@@ -759,7 +759,10 @@ class _Parts:
     def _shown(self, position: int) -> tuple[str, str]:
         npos = len(self.values) - len(self.names)
         argument = str(position) if position < npos else self.names[position - npos]
-        return (self.callee.name if self.callee is not None else "map", argument)
+        return (self._name(), argument)
+
+    def _name(self) -> str:
+        return self.callee.name if self.callee is not None else "map"
 
     def _search_container(self, value: Any) -> list[Any]:
         """Depth-first with a memo; a container without lazies shrinks to a leaf again when it has been searched."""
@@ -840,7 +843,7 @@ class _Parts:
             self._memo[id(done.item)] = True
             return
         if done.looped:
-            raise _problem("loop", self._shown(0)[0], done.item)
+            raise _problem("loop", self._name(), done.item)
         if tokens[done.tokens] == KIND:
             self.why.append(f"container of type {type(done.item).__name__}")
         self._memo[id(done.item)] = self._made

@@ -262,6 +262,8 @@ class Step:
         return None
 
     async def call(self, node: Node) -> Any:
+        if any(type(a) in LAZY and self.node_of[id(a)] not in self.results for a in node.amounts.values()):
+            raise DependencyMissingError(node.task)
         memo: dict[int, Any] = {}
         args = [self.resolve(value, node, memo) for value in node.args]
         kwargs = {name: self.resolve(value, node, memo) for name, value in node.kwargs.items()}

@@ -82,7 +82,7 @@ maps = st.tuples(
     st.just("map"),
     st.sampled_from(["mix", "amix", "flaky", "uses_db", "mixed"]),
     st.lists(expressions, max_size=3),
-    st.one_of(no_policies, st.just({"retry": 2})),
+    st.one_of(no_policies, policies),
 )
 calls = st.deferred(lambda: st.one_of(plain_calls, plain_calls, plain_calls, expanding, recursions, maps))
 routers = st.tuples(

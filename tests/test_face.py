@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-import threading
-import time
 from typing import Any
 
 import pytest
@@ -123,20 +121,24 @@ def test_arun_runs_inside_a_running_loop() -> None:
     assert asyncio.run(inside()) == [2, "done"]
 
 
-def test_threads_of_blocking_tasks_end_with_the_run() -> None:
-    """A run leaves no thread of its executor behind."""
+def test_the_executor_is_closed_with_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run leaves no thread or process of its executor behind, whether it succeeds or fails."""
+    open_ones: list[object] = []
 
-    @cs.task(mode="blocking")
-    def where() -> str:
-        return threading.current_thread().name
+    class Executor(cs.LocalExecutor):
+        def __init__(self) -> None:
+            super().__init__()
+            open_ones.append(self)
 
-    name = cs.run(where())
-    until = time.monotonic() + 5
-    while any(thread.name == name for thread in threading.enumerate()) and time.monotonic() < until:
-        threading.Event().wait(0.001)
+        def close(self) -> None:
+            super().close()
+            open_ones.remove(self)
 
-    assert name.startswith("cascade_blocking")
-    assert name not in {thread.name for thread in threading.enumerate()}
+    monkeypatch.setattr("cascade._face.LocalExecutor", Executor)
+
+    assert cs.run(add(1, 2)) == 3
+    assert cs.run_outcome(fail(LookupError("gone"))).status == "Failed"
+    assert open_ones == []
 
 
 # ------------------------------------------------------------------------------------------------------------- outcome

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from types import CoroutineType
@@ -22,6 +23,7 @@ from cascade.runtime.events import (
 from cascade.runtime.exceptions import argument_error
 from cascade.runtime.resolvers import ArgumentResolver, ConstraintResolver
 from cascade.runtime.resource_manager import ResourceManager
+from cascade.spec.constraint import ResourceConstraint
 from cascade.spec.protocols import Executor, Solver, StateBackend
 
 __all__ = ["NodeProcessor"]
@@ -122,8 +124,9 @@ class NodeProcessor:
                 self._publish(TaskSkipped, node, run_id, reason="CacheHit")
                 return cached
         if node.node_type == "map":
+            mapped = await self._with_amounts(node, graph, state_backend, instance_map)
             call = lambda: self._execute_map_node(  # noqa: E731
-                node, kwargs, active_resources, run_id, params, state_backend, sub_graph_runner
+                mapped, kwargs, active_resources, run_id, params, state_backend, sub_graph_runner
             )
             value = await self._observed(node, run_id, call)
         else:
@@ -131,6 +134,17 @@ class NodeProcessor:
         if node.cache_policy is not None and _kernel.continuation(value, node.name) is None:
             await node.cache_policy.save(node.cache_id, inputs, value)
         return value
+
+    async def _with_amounts(
+        self, node: Node, graph: Graph, state_backend: StateBackend, instance_map: Mapping[str, Node]
+    ) -> Node:
+        """Return a map's node with numbers for its lazy amounts, so that its items share one evaluation of them."""
+        if not node.constraints:
+            return node
+        amounts = await self.constraint_resolver.resolve(node, graph, state_backend, None, instance_map)
+        mapped = copy.copy(node)
+        mapped.constraints = ResourceConstraint(requirements=amounts)
+        return mapped
 
     async def save_final(self, node: Node, graph: Graph, state_backend: StateBackend, value: Any) -> None:
         """Give the cache policy of a node the value of the expression that its function returned."""
@@ -146,7 +160,7 @@ class NodeProcessor:
         except BaseException as error:
             self._finished(node, run_id, started, status="Failed", error=f"{type(error).__name__}: {error}")
             raise
-        if self.bus.wants(TaskExecutionFinished):
+        if self._wants(TaskExecutionFinished):
             self._finished(node, run_id, started, status="Succeeded", result_preview=repr(value)[:_PREVIEW])
         return value
 
@@ -154,8 +168,12 @@ class NodeProcessor:
         self._publish(TaskExecutionFinished, node, run_id, duration=time.perf_counter() - started, **fields)
 
     def _publish(self, event: type[Any], node: Node, run_id: str, **fields: Any) -> None:
-        if self.bus.wants(event):
+        if self._wants(event):
             self.bus.publish(event(run_id=run_id, task_id=node.structural_id, task_name=node.name, **fields))
+
+    def _wants(self, event: type[Any]) -> bool:
+        wants = getattr(self.bus, "wants", None)
+        return wants is None or bool(wants(event))
 
     async def _attempts(self, node: Node, run_id: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """Call the function until it succeeds or the policy is used up; only ``Exception`` is retried."""
@@ -195,6 +213,9 @@ class NodeProcessor:
         self, node: Node, graph: Graph, state_backend: StateBackend
     ) -> dict[str, Any]:
         """Return what a cache policy is asked with: literals, and results of dependencies by argument."""
+        if node.call is not None:
+            given = await self.arg_resolver.given(node, graph, state_backend)
+            return {name: value for name, value in given.items() if name in node.input_bindings or name[0] != "_"}
         inputs = dict(node.input_bindings)
         for edge in graph.incoming(node):
             if edge.edge_type is EdgeType.DATA and not edge.arg_name.startswith("_"):

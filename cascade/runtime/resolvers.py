@@ -148,6 +148,10 @@ class ArgumentResolver:
         call = _Assembly(self, consumer_id, resource_context)
         return call.run(operation.codes, operation.values, expression.leaves, {})[0]
 
+    async def given(self, node: Node, graph: Graph, state_backend: StateBackend) -> dict[str, Any]:
+        """Return what the caller of a node of ``build_graph`` gave, by argument: inject markers stay markers."""
+        return await self._resolve_call(node, graph, state_backend, _Markers(), {})
+
     async def _resolve_call(
         self,
         node: Node,
@@ -202,6 +206,16 @@ class ArgumentResolver:
                 arguments[parameter] = user_params or {}
             else:
                 arguments[parameter] = self._resolve_inject(Inject(resource), node.name, resource_context)
+
+
+class _Markers(dict[str, Any]):
+    """Resources that stand for themselves."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __missing__(self, name: str) -> Inject:
+        return Inject(name)
 
 
 class _Missing:

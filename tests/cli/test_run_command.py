@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,13 @@ def chained(n):
         int("x")
     except ValueError as error:
         raise LookupError("no number") from error
+
+@cs.task
+def misuser():
+    try:
+        cs.explain(3)
+    except TypeError as error:
+        raise LookupError("nothing to explain") from error
 
 @cs.task(mode="blocking")
 def in_thread():
@@ -98,11 +106,17 @@ five = 5
 """
 
 
+#: Processes of the test that runs.
+STARTED: list[subprocess.Popen[str]] = []
+
+
 def command(*arguments: str, **options: object) -> subprocess.Popen[str]:
     """Starts ``python -m cascade`` with the package under test."""
     environment = {**os.environ, "PYTHONPATH": str(Path(cascade.__file__).parents[1]), "PYTHONUNBUFFERED": "1"}
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
-    return subprocess.Popen([sys.executable, "-m", "cascade", *arguments], env=environment, **streams)  # type: ignore[call-overload,no-any-return]
+    process = subprocess.Popen([sys.executable, "-m", "cascade", *arguments], env=environment, **streams)  # type: ignore[call-overload]
+    STARTED.append(process)
+    return process
 
 
 @pytest.fixture(scope="module")
@@ -114,8 +128,8 @@ def workflow(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(autouse=True)
-def process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Puts back what a command run in this process leaves behind."""
+def process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Puts back what a command run in this process leaves behind, and ends the processes that a test has started."""
     from cascade.context import get_current_context
 
     monkeypatch.setattr(sys, "argv", list(sys.argv))
@@ -123,6 +137,10 @@ def process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(get_current_context(), "input_specs", {})
     for name in ("workflow", "_cascade_file_workflow"):
         monkeypatch.delitem(sys.modules, name, raising=False)
+    yield
+    while STARTED:  # a test that failed may have left an endless loop
+        with STARTED.pop() as one:
+            one.kill()
 
 
 def ended(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -249,6 +267,7 @@ def frames(text: str) -> list[str]:
     [
         ("fails", ["boom"], "ValueError: n is 7"),
         ("fails_chained", ["chained", "chained"], "LookupError: no number"),
+        ("misuser", ["misuser", "misuser"], "LookupError: nothing to explain"),
         ("fails_in_thread", ["in_thread", "helper"], "OSError: disk"),
         ("breaks", ["breaks", "helper"], "OSError: disk"),
     ],

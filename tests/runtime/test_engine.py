@@ -433,6 +433,7 @@ def test_a_pause_reaches_a_running_loop_and_a_resume_lets_it_go_on(hot):
 def test_a_pause_reaches_a_deep_expansion(hot):
     """The levels below a paused expansion wait too: none of their calls starts during the pause."""
     calls = []
+    steps = 100_000 if hot else 2_000  # more than a quantum has room for
 
     @task
     def join(n, rest):
@@ -445,7 +446,7 @@ def test_a_pause_reaches_a_deep_expansion(hot):
 
     async def main():
         engine = make_engine(hot=hot)
-        running = asyncio.ensure_future(engine.run(stairs(2000)))
+        running = asyncio.ensure_future(engine.run(stairs(steps)))
         while not calls:
             await asyncio.sleep(0)
         engine.constraint_manager.update_constraint(pause("task:join"))
@@ -458,9 +459,9 @@ def test_a_pause_reaches_a_deep_expansion(hot):
 
     first, second, value = asyncio.run(main())
 
-    assert first == second < 2000
-    assert value == 2001000
-    assert len(calls) == 2000
+    assert first == second < steps
+    assert value == steps * (steps + 1) // 2
+    assert len(calls) == steps
 
 
 def test_a_rate_limit_reaches_a_running_loop(hot):
@@ -598,14 +599,16 @@ def test_progress_reaches_a_subscriber_that_comes_late():
 # ----------------------------------------------------------------------------------------------------------- fairness
 
 
-@pytest.mark.parametrize(("loops", "bound"), [(1, 0.005), (100, 0.060)])
-def test_a_ticker_stays_punctual_beside_hot_loops(loops, bound):
+@pytest.mark.parametrize(
+    ("loops", "ticks", "bound"), [(1, 100, 0.005), (40, 20, 0.060), pytest.param(500, 10, 0.060, marks=pytest.mark.slow)]
+)
+def test_a_ticker_stays_punctual_beside_hot_loops(loops, ticks, bound):
     """A coroutine that sleeps 1 ms at a time is seldom late, however many loops run."""
 
     async def lateness(work):
         tasks = [asyncio.ensure_future(work()) for _ in range(loops)]
         late = []
-        for _ in range(100):
+        for _ in range(ticks):
             before = time.perf_counter()
             await asyncio.sleep(0.001)
             late.append(time.perf_counter() - before - 0.001)
@@ -886,7 +889,7 @@ def nested(depth):
     return target
 
 
-@pytest.mark.parametrize("depth", [20_000])
+@pytest.mark.parametrize("depth", [5_000])
 def test_deep_expressions_and_recursion_have_their_values(hot, depth):
     """Depth costs memory, not stack: nested calls and non-tail recursion, with a low recursion limit."""
     engine = make_engine(hot=hot)
