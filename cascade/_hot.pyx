@@ -331,7 +331,7 @@ def find_injects(func):
 
 
 cdef object _is_async(func):
-    return inspect.iscoroutinefunction(func) or inspect.iscoroutinefunction(getattr(func, "__call__", None))
+    return inspect.iscoroutinefunction(func) or inspect.iscoroutinefunction(type(func).__call__)
 
 
 cdef object _check_mode(mode):

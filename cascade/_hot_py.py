@@ -1,4 +1,4 @@
-"""The kernel in plain Python: lazy results, tracer, programs and the hot loop. The readable specification of ``_hot.pyx``.
+"""The kernel in plain Python: lazy results, tracer, programs, hot loop. The readable specification of ``_hot.pyx``.
 
     expression --trace--> key (integers) + leaves --look up--> program --run--> value or the next expression
 
@@ -15,7 +15,7 @@ Counts come before items, so a key can be decoded (``decode``) and two expressio
 program serves both. Cost: trace and run are linear in calls plus the items of containers that are searched.
 
 The kernel does no I/O and no asyncio. ``run(frame, deadline)`` returns what it needs next (see the signals below) and
-whoever called it does the awaiting. Nothing here imports from the package; what differs by layer is handed to ``install``.
+whoever called it does the awaiting. Nothing here imports from the package; what it needs of it is given to ``install``.
 """
 
 from __future__ import annotations
@@ -93,6 +93,7 @@ def _problem(kind: str, *details: Any) -> BaseException:
 # ---------------------------------------------------------------------------------------------------- identities
 
 _uid_counter = itertools.count(1)
+_uid_prefix = ""
 
 
 def _renew_prefix() -> None:
@@ -159,14 +160,14 @@ class Callee:
 
 def find_injects(func: Callable[..., Any]) -> tuple[tuple[str, int, str], ...]:
     """Return the parameters of ``func`` whose default is an inject marker, see ``Callee.injects``."""
-    if not getattr(func, "__defaults__", None) and not getattr(func, "__kwdefaults__", None):
-        if type(func) is types.FunctionType and not hasattr(func, "__wrapped__"):
-            return ()
+    has_defaults = getattr(func, "__defaults__", None) or getattr(func, "__kwdefaults__", None)
+    if not has_defaults and type(func) is types.FunctionType and not hasattr(func, "__wrapped__"):
+        return ()
     try:
         parameters = inspect.signature(func).parameters.values()
     except (TypeError, ValueError):
         return ()
-    positions = {inspect.Parameter.KEYWORD_ONLY: -1, inspect.Parameter.POSITIONAL_ONLY: -2}
+    positions: dict[Any, int] = {inspect.Parameter.KEYWORD_ONLY: -1, inspect.Parameter.POSITIONAL_ONLY: -2}
     return tuple(
         (p.name, positions.get(p.kind, index), p.default.resource_name)
         for index, p in enumerate(parameters)
@@ -175,7 +176,7 @@ def find_injects(func: Callable[..., Any]) -> tuple[tuple[str, int, str], ...]:
 
 
 def _is_async(func: Any) -> bool:
-    return inspect.iscoroutinefunction(func) or inspect.iscoroutinefunction(getattr(func, "__call__", None))
+    return inspect.iscoroutinefunction(func) or inspect.iscoroutinefunction(type(func).__call__)
 
 
 def _check_mode(mode: str | None) -> str | None:
@@ -220,7 +221,7 @@ class Task(Generic[P, R]):
         return f"<Task {self.name}>"
 
     def __reduce__(self) -> str:
-        return cast(str, self.__qualname__)
+        return cast(str, self.__dict__["__qualname__"])
 
     def _replace(self, **changes: Any) -> None:
         old = self._callee
@@ -235,7 +236,7 @@ class Task(Generic[P, R]):
     @func.setter
     def func(self, func: Callable[..., Any]) -> None:
         self.__dict__.pop("_signature_of", None)
-        self.__wrapped__ = func  # type: ignore[assignment]
+        self.__wrapped__ = func
         self._replace(func=func, is_async=_is_async(func))
 
     @property
@@ -429,11 +430,11 @@ class MappedLazyResult(_Lazy, Generic[T]):
 
 
 def _as_dataclass(cls: type, names: Sequence[str]) -> None:
-    """Let ``dataclasses.fields`` and friends see a class whose attributes are kept elsewhere than a dataclass keeps them."""
+    """Let ``dataclasses.fields`` and friends see a class that keeps its attributes in its own way."""
     plain = [n for n in names if n in ("task", "args", "kwargs", "factory", "mapping_kwargs")]
     made = {"_uuid": field(default_factory=_new_uid), "_dependencies": field(default_factory=list)}
     body: dict[str, Any] = {n: made.get(n, field(default=None)) for n in names if n not in plain}
-    shape = dataclass(type("Shape", (), {"__annotations__": dict.fromkeys(names, Any), **body}))
+    shape: Any = dataclass(type("Shape", (), {"__annotations__": dict.fromkeys(names, Any), **body}))
     assert [f.name for f in fields(shape)] == list(names)
     for attribute in ("__dataclass_fields__", "__dataclass_params__", "__match_args__"):
         setattr(cls, attribute, getattr(shape, attribute))
@@ -517,7 +518,8 @@ def _plain_router(router: Router) -> Router:
     can be pruned like any other route.
     """
     selector, routes = router.selector, router.routes
-    changed = {key: LazyResult(_gather, (route,), {}) for key, route in routes.items() if _is_compound(route)}
+    compound = {key: route for key, route in routes.items() if _is_compound(route)}
+    changed: dict[Any, Any] = {key: LazyResult(_gather, (route,), {}) for key, route in compound.items()}
     if changed:
         routes = {key: changed.get(key, route) for key, route in routes.items()}
     if not _is_lazy(selector):
@@ -557,7 +559,8 @@ class Operation:
     ``codes`` is None when the values are the arguments as they are. Otherwise it is a program for a stack: a register
     pushes its result, ARGUMENT j one of the values, LEAF k a leaf, INJECT a resource by name; LIST n, TUPLE n and
     DICT n k replace n items by a container (the keys of a dict are the leaves from k on), ROUTER n k by the chosen one
-    (leaf k is the Router, the keys of its routes follow), KIND k turns a container into one like leaf k; SHARED k pushes the k-th container again.
+    (leaf k is the Router, the keys of its routes follow), KIND k turns a container into one like leaf k; SHARED k pushes
+    the k-th container again.
     """
 
     callee: Any
@@ -892,7 +895,7 @@ def _postfix(items: Sequence[Sequence[Any]], leaf: int, registers: dict[int, int
             elif token == LEAF:
                 codes.append((LEAF, leaf))
                 leaf += 1
-            elif token == SHARED or token == INJECT:
+            elif token in (SHARED, INJECT):
                 codes.append((token, next(rest)))
             elif token == KIND:
                 next(rest)
@@ -958,7 +961,7 @@ class _Reader:
             elif code == KIND:
                 stack.append(([KIND, self.name()], 1))
             else:
-                done = code if code >= 0 else (code,) + self._rest(code)
+                done = code if code >= 0 else (code, *self._rest(code))
                 if not stack:
                     return done
                 stack[-1][0].append(done)
@@ -995,9 +998,8 @@ def _decode_record(reader: _Reader) -> Record:
     condition = reader.next() if flags & CONDITION else -1
     amounts = [(reader.name(), reader.next()) for _ in range(reader.next())] if flags & CONSTRAINTS else []
     after = [reader.next() for _ in range(reader.next())] if flags & AFTER else []
-    return Record(
-        serial, flags, tuple(items[:npos]), tuple(zip(names, items[npos:], strict=True)), condition, tuple(amounts), tuple(after)
-    )
+    keywords = tuple(zip(names, items[npos:], strict=True))
+    return Record(serial, flags, tuple(items[:npos]), keywords, condition, tuple(amounts), tuple(after))
 
 
 def encode(records: Sequence[Record]) -> bytes:
@@ -1105,6 +1107,8 @@ def _instruction(operation: Operation, why: list[str]) -> Instruction:
         return Instruction(npos, operation.keywords, operation.codes, (), False)
     if callee.mode is not None:
         why.append(f"mode={callee.mode!r}")
+    if operation.flags & RETRY and any(code[0] in (LIST, TUPLE, DICT) for code in operation.codes or ()):
+        why.append("a retried call keeps the containers that were made for its first attempt")
     missing = [p for p in callee.injects if not 0 <= p[1] < npos and p[0] not in operation.keywords]
     if any(position == -2 for _, position, _ in missing):
         why.append("positional-only injected parameter")

@@ -1,4 +1,4 @@
-"""Chooses the kernel: the compiled ``_hot``, or its twin ``_hot_py`` where ``CASCADE_PURE=1`` or no extension was built.
+"""Chooses the kernel: the compiled ``_hot``, or its twin ``_hot_py`` with ``CASCADE_PURE=1`` or without an extension.
 
 Every other module takes the kernel's names from here, so that all parts of a process use one kernel.
 """
@@ -45,6 +45,7 @@ __all__ = [
     "compile_program",
     "continuation",
     "find_injects",
+    "hot",
     "install",
     "kernel_name",
     "rehydrate",
@@ -107,4 +108,4 @@ if TYPE_CHECKING:
         trace,
     )
 else:
-    globals().update({_name: getattr(hot, _name) for _name in __all__})
+    globals().update({_name: getattr(hot, _name) for _name in __all__ if _name != "hot"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from cascade import _kernel
@@ -21,7 +22,10 @@ class UncalledTaskError(CascadeGraphError, TypeError):
 
     def __str__(self) -> str:
         where = f"is argument {self.argument!r} of" if self.argument is not None else "is returned by"
-        return f"task {self.task!r} {where} task {self.consumer!r} without being called: write {self.task}(...) to call it"
+        return (
+            f"task {self.task!r} {where} task {self.consumer!r} without being called: "
+            f"write {self.task}(...) to call it"
+        )
 
 
 class ContainerError(CascadeGraphError, TypeError):
@@ -56,19 +60,11 @@ def _target(lazy: Any) -> BaseException:
     return TypeError(f"a lazy result calls {lazy.task!r}, which is no task: decorate the function with @cascade.task")
 
 
-_PROBLEMS = {
+_PROBLEMS: dict[str, Callable[..., BaseException]] = {
     "cycle": _cycle,
     "loop": _loop,
     "passed": lambda where, task: UncalledTaskError(task.name, *where),
     "returned": lambda name, task: UncalledTaskError(task.name, name, None),
-    "route": lambda consumer, what, value: TypeError(
-        f"the {what} of a Router that is an argument of task {consumer!r} is a {type(value).__name__} with lazy results "
-        "in it: wrap it in a task that returns it"
-    ),
-    "selector": lambda consumer, value: TypeError(
-        f"the selector of a Router that is an argument of task {consumer!r} is a {type(value).__name__}: "
-        "it must be a lazy result, whose value names the route"
-    ),
     "target": _target,
 }
 

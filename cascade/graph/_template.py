@@ -7,7 +7,7 @@ Binding is linear in nodes and edges. Nothing here keeps a task, an argument or 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,7 +112,7 @@ class Template:
     def bind(
         self, expression: Any, offsets: Sequence[int], indices: Sequence[int]
     ) -> tuple[Graph, list[list[Node]], list[Node]]:
-        """Return the graph of an expression with this template, the stages of an indexed plan, and nodes by operation."""
+        """Return the graph of an expression with this template, the stages of a plan, and nodes by operation."""
         nodes, by_op, stages = _kernel.hot.rehydrate(
             expression, self.protos, self.ops, self.node_of, offsets, indices
         )

@@ -5,7 +5,8 @@ Cost: linear in lazy results and arguments. Ids, signatures and the instance map
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import MutableMapping
+from functools import partial
 from typing import Any
 
 from cascade import _kernel
@@ -86,7 +87,7 @@ class GraphBuilder:
             if (registry.weak and not pure) or not own.isdisjoint(_dependencies(operation, template)):
                 own.add(position)
                 continue
-            node, created = registry.get_or_create(mine.structural_id, lambda mine=mine: mine)
+            node, created = registry.get_or_create(mine.structural_id, partial(_itself, mine))
             if not created and (pure or _same_call(node, mine)):
                 replaced[id(mine)] = graph.nodes[position] = node
             elif not created:
@@ -109,6 +110,10 @@ class _Ids:
     def __init__(self, structural_id: str, template_id: str) -> None:
         self.structural_id = structural_id
         self.template_id = template_id
+
+
+def _itself(node: Node) -> Node:
+    return node
 
 
 def _same_call(one: Node, other: Node) -> bool:

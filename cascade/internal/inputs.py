@@ -13,7 +13,15 @@ from cascade.context import get_current_context
 from cascade.spec.resource import inject
 from cascade.spec.task import task
 
-__all__ = ["ENVIRONMENT", "PARAMS", "Environment", "_get_env_var", "_get_param_value", "_internal_gather", "environment"]
+__all__ = [
+    "ENVIRONMENT",
+    "PARAMS",
+    "Environment",
+    "_get_env_var",
+    "_get_param_value",
+    "_internal_gather",
+    "environment",
+]
 
 #: Names under which the inputs of a run are injected.
 PARAMS = "cascade.params"

@@ -37,7 +37,7 @@ class _Driver:
         self.coroutine = coroutine
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        stack = [self.coroutine]
+        stack: list[Any] = [self.coroutine]
         value: Any = None
         error: BaseException | None = None
         while True:

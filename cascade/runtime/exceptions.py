@@ -78,7 +78,7 @@ class TaskArgumentError(CascadeRuntimeError, TypeError):
 
 
 def argument_error(name: str, func: Any, args: Any, kwargs: Any, error: TypeError) -> TaskArgumentError | None:
-    """Return the error to raise if ``error`` means that the arguments do not fit ``func``; None if its body raised it."""
+    """Return the error to raise if ``error`` means that arguments do not fit ``func``; None if its body raised it."""
     if error.__traceback__ is not None and _entered(error):
         return None
     import inspect

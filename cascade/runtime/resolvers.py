@@ -103,7 +103,8 @@ class ArgumentResolver:
             return await self._get_node_result(
                 edge.source.structural_id, consumer_id, edge.arg_name, state_backend, graph
             )
-        choice = await self._get_node_result(edge.source.structural_id, consumer_id, edge.arg_name, state_backend, graph)
+        source_id = edge.source.structural_id
+        choice = await self._get_node_result(source_id, consumer_id, edge.arg_name, state_backend, graph)
         route = chosen_route(edge.router.routes, choice, consumer_id)
         if not hasattr(route, "_uuid"):
             return route

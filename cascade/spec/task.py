@@ -33,11 +33,15 @@ class _Decorator:
 
 
 @overload
-def task(func: Callable[P, Coroutine[Any, Any, R]]) -> Task[P, R]: ...
+def task(
+    func: Callable[P, Coroutine[Any, Any, R]], *, name: str | None = None, pure: bool = False, mode: Mode | None = None
+) -> Task[P, R]: ...
 
 
 @overload
-def task(func: Callable[P, R]) -> Task[P, R]: ...
+def task(
+    func: Callable[P, R], *, name: str | None = None, pure: bool = False, mode: Mode | None = None
+) -> Task[P, R]: ...
 
 
 @overload

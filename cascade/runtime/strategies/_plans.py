@@ -35,7 +35,7 @@ class IndexedPlan(Sequence[list[int]]):
     def __getitem__(self, index: int) -> list[int]: ...
 
     @overload
-    def __getitem__(self, index: slice) -> list[list[int]]: ...  # type: ignore[override]
+    def __getitem__(self, index: slice) -> list[list[int]]: ...
 
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):

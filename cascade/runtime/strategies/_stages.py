@@ -76,7 +76,8 @@ class StageLoop:
             while nodes:
                 seen = self.strategy.wakeups()
                 deferred = [n for n in nodes if is_inline(n) and not await self._step_inline(n)]
-                deferred += [n for n in nodes if not is_inline(n) and not await self._start(n, together, alone, deferred)]
+                others = [n for n in nodes if not is_inline(n)]
+                deferred += [n for n in others if not await self._start(n, together, alone, deferred)]
                 if len(deferred) == len(nodes):
                     await self.this_run.away(self._wait(seen, together))
                 nodes = deferred
@@ -104,7 +105,8 @@ class StageLoop:
         """Wait for a wake-up, or for what has been started: with it the deferred nodes are looked at again."""
         if not together.is_running:
             together.values()
-            return await self.strategy.wait_for_wakeup(seen)
+            await self.strategy.wait_for_wakeup(seen)
+            return
         wakeup = asyncio.ensure_future(self.strategy.wait_for_wakeup(seen))
         ended = asyncio.ensure_future(together.wait())
         try:

@@ -221,11 +221,11 @@ class GraphExecutionStrategy:
             program, built = self._build(frame, run)
             self._warn(built.graph, run.run_id)
         with ExitStack() as step_stack:
-            if self._may_enter(frame, program, built is not None, run):
-                if not self._set_up(set(program.requires), run, scope, step_stack):
-                    frame.steps += built is None
-                    frame.enter(program)
-                    return
+            may_enter = self._may_enter(frame, program, built is not None, run)
+            if may_enter and not self._set_up(set(program.requires), run, scope, step_stack):
+                frame.steps += built is None
+                frame.enter(program)
+                return
             if built is None:
                 built = _rehydrated(frame, program)
                 run.warm += 1
