@@ -559,8 +559,8 @@ class Operation:
     ``codes`` is None when the values are the arguments as they are. Otherwise it is a program for a stack: a register
     pushes its result, ARGUMENT j one of the values, LEAF k a leaf, INJECT a resource by name; LIST n, TUPLE n and
     DICT n k replace n items by a container (the keys of a dict are the leaves from k on), ROUTER n k by the chosen one
-    (leaf k is the Router, the keys of its routes follow), KIND k turns a container into one like leaf k; SHARED k pushes
-    the k-th container again.
+    (leaf k is the Router, the keys of its routes follow), KIND k turns a container into one like leaf k; SHARED k
+    pushes the k-th container again.
     """
 
     callee: Any

@@ -10,7 +10,7 @@ baseline holds for one family of machines and one Python version, which it names
 
 Tolerances are learnt, not guessed: ``--update`` measures everything several times over and allows each row twice the
 largest deviation that it saw, and never less than 30%: beside a busy loop on every core, rows fell by up to 21%. A row
-below its limit is measured again before it counts, because a regression is there every time and a busy neighbour is not.
+below its limit is measured again before it counts: a regression is there every time, a busy neighbour is not.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from cascade.spec.task import Task
 
 __all__ = ["Pair", "World", "programs"]
 
-Pair = namedtuple("Pair", "first second")  # noqa: PYI024 - what users write
+Pair = namedtuple("Pair", "first second")
 
 
 class Row(list):  # type: ignore[type-arg]
