@@ -318,7 +318,7 @@ WORKLOADS = {
         Workload("bigstate", _big_state, trampoline, 5_000, 20, "steps carrying a list of 100,000 numbers along"),
         Workload("heavy", _heavy, trampoline, 15_000, 30, "nodes, an expression of twelve rebuilt each step"),
         Workload("fib", _fib, trampoline, 60_000, 100, "nodes, an expression of two each step"),
-        Workload("tree", _tree, trampoline, 18, 8, "nodes of a recursion that is no tail call"),
+        Workload("tree", _tree, trampoline, 23, 8, "nodes of a recursion that is no tail call"),
         Workload("async", _async, coroutine, 100_000, 100, "steps of a coroutine function"),
         Workload("retry", _retry, trampoline, 100_000, 100, "steps with a retry policy"),
         Workload("injected", _injected, trampoline, 100_000, 100, "steps, a resource of the run injected"),

@@ -2263,6 +2263,8 @@ cdef int _compile_items(
                 why[f"container of type {type(<object>leaves[codes.at[at + 1]]).__name__}"] = None
         at += 1 + _operands(codes.at[at])
     made.kind = NESTED_CALL if nested else FLAT_CALL
+    if nested and head.flags & f_RETRY:
+        why["with_retry on a call whose containers are built: all attempts get the same ones"] = None
     if not nested:
         at = i = start
         while at < codes.count:

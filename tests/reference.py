@@ -240,7 +240,9 @@ class Step:
                 if router is None or source not in self.results:
                     return self.value(source)
                 key = key_of(router, self.results[source])
-                route = router.routes[key[0]] if key is not None else None
+                if key is None:
+                    return None
+                route = router.routes[key[0]]
                 return self.value(self.node_of[id(route)]) if type(route) in LAZY else (route,)
         return None
 
