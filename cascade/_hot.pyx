@@ -2264,7 +2264,7 @@ cdef int _compile_items(
         at += 1 + _operands(codes.at[at])
     made.kind = NESTED_CALL if nested else FLAT_CALL
     if nested and head.flags & f_RETRY:
-        why["with_retry on a call whose containers are built: all attempts get the same ones"] = None
+        why["a retried call keeps the containers that were made for its first attempt"] = None
     if not nested:
         at = i = start
         while at < codes.count:

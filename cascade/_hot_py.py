@@ -1113,8 +1113,6 @@ def _instruction(operation: Operation, why: list[str]) -> Instruction:
     if any(position == -2 for _, position, _ in missing):
         why.append("positional-only injected parameter")
     codes = operation.codes
-    if operation.flags & RETRY and any(code[0] < 0 and code[0] != ARGUMENT for code in codes or ()):
-        why.append("with_retry on a call whose containers are built: all attempts get the same ones")
     if missing and codes is None:
         codes = tuple((ARGUMENT, position) for position in range(len(operation.values)))
     keywords = (*operation.keywords, *(name for name, _, _ in missing))

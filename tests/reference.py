@@ -152,7 +152,8 @@ class Step:
         for dependency, _ in node.dependencies():
             self.visit(dependency, merged)
         if not node.map and node.task.pure:
-            retry = vars(lazy._retry_policy) if lazy._retry_policy else {}
+            policy = lazy._retry_policy
+            retry = (policy.max_attempts, policy.delay, policy.backoff) if policy else None
             call = [list(node.args), node.kwargs, retry, node.condition, node.after, node.amounts]
             node = merged.setdefault((node.task, literal_key(call, self.node_of)), node)
         self.node_of[id(lazy)] = node

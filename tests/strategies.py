@@ -63,20 +63,26 @@ policies = st.fixed_dictionaries(
 )
 no_policies = st.just({})
 
-expressions = st.deferred(lambda: st.one_of(literals, literals, calls, calls, again, containers(expressions), routers, markers))
+expressions = st.deferred(
+    lambda: st.one_of(literals, literals, calls, calls, again, containers(expressions), routers, markers)
+)
 again = st.integers(0, 20).map(lambda k: ("again", k))
 markers = st.sampled_from([("param", "p"), ("param", "q"), ("inject", "db"), ("inject", "conn")])
 arguments = st.lists(expressions, max_size=3)
 keywords = st.dictionaries(st.sampled_from(["x", "y", "z"]), expressions, max_size=2)
 kinds = st.sampled_from(
-    ["mix"] * 6 + ["amix"] * 2 + ["acomes", "coro", "pure", "pure", "uses_db", "uses_conn", "defaults", "fails", "stops", "flaky"]
+    ["mix"] * 6
+    + ["amix", "pure"] * 2
+    + ["acomes", "coro", "uses_db", "uses_conn", "defaults", "fails", "stops", "flaky"]
 )
 plain_calls = st.tuples(st.just("call"), kinds, arguments, keywords, st.one_of(no_policies, no_policies, policies))
 expanding = st.tuples(
     st.just("expand"), st.sampled_from(["sync", "async"]), st.deferred(lambda: bodies), expressions, no_policies
 )
 recursions = st.tuples(
-    st.just("recurse"), st.sampled_from(["tail", "accumulate", "mutual", "sum", "tree", "atail", "listed"]), st.integers(0, 5)
+    st.just("recurse"),
+    st.sampled_from(["tail", "accumulate", "mutual", "sum", "tree", "atail", "listed"]),
+    st.integers(0, 5),
 )
 maps = st.tuples(
     st.just("map"),
@@ -90,7 +96,12 @@ routers = st.tuples(
     st.one_of(expressions, st.sampled_from([("call", "pick", [("lit", k)], {}, {}) for k in ("a", "b", 1, None)])),
     st.lists(expressions, min_size=1, max_size=3),
 )
-bodies = st.one_of(expressions, st.just(("arg",)), st.lists(st.one_of(expressions, st.just(("arg",))), min_size=1, max_size=2).map(lambda v: ("call", "mix", v, {}, {})))
+own_argument = st.just(("arg",))
+bodies = st.one_of(
+    expressions,
+    own_argument,
+    st.lists(st.one_of(expressions, own_argument), min_size=1, max_size=2).map(lambda v: ("call", "mix", v, {}, {})),
+)
 programs = st.one_of(plain_calls, expanding, recursions, maps, containers(expressions))
 
 # --------------------------------------------------------------------------------------------------------- building

@@ -14,6 +14,7 @@ from cascade.spec.protocols import StateBackend
 
 __all__ = ["FlowManager", "passed_on", "route_for"]
 
+_NO_ROUTE: Any = object()
 _DRAWN = (EdgeType.POTENTIAL, EdgeType.ITERATIVE_JUMP)
 
 
@@ -43,10 +44,13 @@ async def passed_on(
         node_id = first.source.structural_id
         if first.router is not None and await state_backend.has_result(node_id):
             choice = await state_backend.get_result(node_id)
-            path = f"{first.arg_name}.route[{choice}]"
+            if route_for(first.router.routes, choice, _NO_ROUTE) is _NO_ROUTE:
+                return None
+            key = next(key for key in first.router.routes if key == choice)
+            path = f"{first.arg_name}.route[{key}]"
             chosen = next((e for e in edges if e.edge_type is EdgeType.ROUTER_ROUTE and e.arg_name == path), None)
             if chosen is None:
-                return (first.router.routes[choice],) if choice in first.router.routes else None
+                return (first.router.routes[key],)
             node_id = chosen.source.structural_id
     return None
 

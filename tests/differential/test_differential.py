@@ -37,7 +37,8 @@ def outcome(world: World, call: Any, program: Any) -> dict[str, Any]:
 
 def frames(error: BaseException) -> list[str]:
     """Names of the user's functions in a traceback."""
-    return [f.name for f in traceback.extract_tb(error.__traceback__) if f.filename.endswith("strategies.py") and f.name != "build"]
+    entries = traceback.extract_tb(error.__traceback__)
+    return [f.name for f in entries if f.filename.endswith("strategies.py") and f.name != "build"]
 
 
 def by_engine(engine: Engine) -> Any:
@@ -69,7 +70,7 @@ def agree(expected: dict[str, Any], found: dict[str, Any], is_async: bool) -> No
 @settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large])
 @given(program=programs)
 def test_all_tiers_agree_with_the_reference(program: Any) -> None:
-    """Value, error, order of calls, set-ups and teardowns are the reference's: cold, hot, warm, and with ``hot=False``."""
+    """Value, error, order of calls, set-ups and teardowns are the reference's: cold, hot, warm, with ``hot=False``."""
     world = World()
     expected = outcome(world, by_reference(Reference(world.resources)), program)
     is_async = world.is_async

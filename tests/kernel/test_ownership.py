@@ -344,6 +344,8 @@ def test_an_interpreter_that_exits_in_mid_run_prints_nothing() -> None:
         "    os._exit(0)\n"
         "asyncio.run(main())\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=dict(os.environ))
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=dict(os.environ)
+    )
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

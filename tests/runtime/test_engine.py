@@ -168,7 +168,7 @@ def test_a_list_is_gathered(hot):
     ],
 )
 def test_returned_expressions_continue(hot, returned, value):
-    """A returned lazy, mapped lazy or Router is continued, a container is searched and gathered; as target and inside."""
+    """A returned lazy, mapped lazy or Router is continued, a container is searched and gathered; also inside."""
 
     @task
     def make():
@@ -216,7 +216,7 @@ def test_stop_iteration_becomes_a_runtime_error(hot):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, asyncio.CancelledError])
 def test_interrupts_are_never_retried(hot, error):
-    """KeyboardInterrupt, SystemExit and cancellation end the run at once; teardowns run and the run says how it ended."""
+    """KeyboardInterrupt, SystemExit and cancellation end the run at once; teardowns run, the run says how it ended."""
     calls, log = [], []
 
     @resource
@@ -447,7 +447,7 @@ def test_a_pause_reaches_a_deep_expansion(hot):
     async def main():
         engine = make_engine(hot=hot)
         running = asyncio.ensure_future(engine.run(stairs(steps)))
-        while not calls:
+        while not calls:  # noqa: ASYNC110 - a plain list stays out of the way of the loop under test
             await asyncio.sleep(0)
         engine.constraint_manager.update_constraint(pause("task:join"))
         await asyncio.sleep(0.01)
@@ -600,7 +600,8 @@ def test_progress_reaches_a_subscriber_that_comes_late():
 
 
 @pytest.mark.parametrize(
-    ("loops", "ticks", "bound"), [(1, 100, 0.005), (40, 20, 0.060), pytest.param(500, 10, 0.060, marks=pytest.mark.slow)]
+    ("loops", "ticks", "bound"),
+    [(1, 100, 0.005), (40, 20, 0.060), pytest.param(500, 10, 0.060, marks=pytest.mark.slow)],
 )
 def test_a_ticker_stays_punctual_beside_hot_loops(loops, ticks, bound):
     """A coroutine that sleeps 1 ms at a time is seldom late, however many loops run."""
@@ -780,7 +781,9 @@ def test_a_target_that_cannot_run_is_a_type_error(target):
     assert seen[0].status == "Failed"
 
 
-@pytest.mark.parametrize("target", [lambda: add(1), lambda: add(1, 2, 3), lambda: add(1, b=2, c=3), lambda: add(1, a=2)])
+@pytest.mark.parametrize(
+    "target", [lambda: add(1), lambda: add(1, 2, 3), lambda: add(1, b=2, c=3), lambda: add(1, a=2)]
+)
 def test_arguments_that_do_not_fit_are_a_typed_error(hot, target):
     """Missing and superfluous arguments: a TaskArgumentError (a TypeError) at execution, with task and parameters."""
     engine = make_engine(hot=hot)

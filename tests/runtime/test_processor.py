@@ -74,7 +74,7 @@ def test_n_retries_are_n_plus_one_attempts(hot):
 
 
 def test_retries_are_announced_with_growing_delays(hot):
-    """TaskRetrying counts from 1, max_attempts is n + 1, the delay is multiplied by the backoff; one Started, one Finished."""
+    """TaskRetrying counts from 1, max_attempts is n + 1, delays grow by the backoff; one Started, one Finished."""
     flaky, _ = failing(2)
     engine = make_engine(hot=hot)
     seen = watch(engine, TaskEvent)

@@ -544,7 +544,10 @@ def test_no_argument_or_result_outlives_its_step(kind, tier):
     gc.collect()
     gc.disable()
     try:
-        value = asyncio.run(engine.run(outer(loop(6, fresh())) if kind == "expansion" else loop(6, fresh()).with_retry(1)))
+        target = outer(loop(6, fresh())) if kind == "expansion" else loop(6, fresh()).with_retry(1)
+        coroutine = engine.run(target)
+        del target
+        value = asyncio.run(coroutine)
     finally:
         gc.enable()
 
@@ -593,7 +596,7 @@ def test_a_lazys_attributes_changed_in_mid_step_do_not_matter(hot):
         holder = [target]
 
         @task
-        def spoiling():
+        def spoiling(holder=holder):
             holder[0].args, holder[0].kwargs, holder[0].task = (40,), {"b": 50}, one
             return 0
 
