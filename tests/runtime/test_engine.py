@@ -324,11 +324,17 @@ def test_a_loop_is_cancelled_between_nodes(hot, target):
             await asyncio.wait_for(engine.run(start()), 0.1)
         return seen, time.perf_counter() - began
 
-    seen, elapsed = asyncio.run(main())
+    late = []
+    for _ in range(5):  # a busy machine may be late now and then, an engine that does not look up is late each time
+        log.clear()
+        seen, elapsed = asyncio.run(main())
+        assert log == ["+", "-"]
+        assert seen[0].status == "Cancelled"
+        late.append(elapsed - 0.1)
+        if late[-1] < 0.02:
+            break
 
-    assert log == ["+", "-"]
-    assert seen[0].status == "Cancelled"
-    assert elapsed < 0.1 + 0.05  # 20 ms, and some for a busy machine
+    assert min(late) < 0.02
 
 
 def test_siblings_are_cancelled_and_awaited_before_resources_close(hot):
@@ -633,7 +639,10 @@ def test_a_ticker_stays_punctual_beside_hot_loops(loops, ticks, bound):
 
         return await lateness(hot), await lateness(plain)
 
-    mine, plain = asyncio.run(main())
+    for _ in range(3):  # a busy machine may be late now and then
+        mine, plain = asyncio.run(main())
+        if mine <= max(bound, 2 * plain):
+            break
 
     assert mine <= max(bound, 2 * plain)
 
