@@ -1705,7 +1705,8 @@ cdef int _place(Frame frame, PyObject* item) noexcept:
         met.state = OPEN - _cursor_count
         return _open(frame, item)
     if met.state >= 0:
-        _cursors[_cursor_count - 1].found = 1
+        if _cursor_count:
+            _cursors[_cursor_count - 1].found = 1
         if _put(t_SHARED) < 0:
             return -1
         return _put(met.state)

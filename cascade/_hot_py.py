@@ -809,7 +809,8 @@ class _Parts:
             stack.append(opened)
         elif type(known) is int:
             tokens += [SHARED, known]
-            stack[-1].found = True
+            if stack:
+                stack[-1].found = True
         else:  # searched before and plain, or being searched: then it must not turn out to hold lazies
             if known is not True:
                 known.looped = True

@@ -119,6 +119,8 @@ def literal_key(value: Any, ids: dict[int, Any]) -> Any:
     """Equal for arguments of calls of a pure task that are one call: types count."""
     if type(value) in LAZY:
         return ("lazy", id(ids[id(value)]))
+    if type(value) is Inject:
+        return ("inject", value.resource_name)
     if type(value) in (list, tuple):
         return (type(value), *(literal_key(item, ids) for item in value))
     if type(value) is dict:

@@ -1,0 +1,175 @@
+"""The flow manager alone: demand, pruning, reasons for skipping, and values that pass through skipped nodes."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from cascade.adapters.state.in_memory import InMemoryStateBackend
+from cascade.graph.model import Edge, EdgeType, Graph, Node
+from cascade.runtime.flow import FlowManager, passed_on
+from cascade.spec.routing import Router
+
+DATA, ROUTE = EdgeType.DATA, EdgeType.ROUTER_ROUTE
+
+
+class Flow:
+    """A graph from (source, target, type) triples, its flow manager and a state backend."""
+
+    def __init__(self, *edges: tuple[str, str, EdgeType], routes: dict[Any, str] | None = None) -> None:
+        names = dict.fromkeys(name for source, target, _ in edges for name in (source, target))
+        self.nodes = {name: Node(name, name) for name in names}
+        lazies = {name: SimpleNamespace(_uuid="u-" + name) for name in names}
+        router = Router(lazies["selector"], {k: lazies[n] for k, n in routes.items()}) if routes else None
+        keys = {name: key for key, name in (routes or {}).items()}
+        graph = Graph(nodes=list(self.nodes.values()))
+        for source, target, kind in edges:
+            path = f"0.route[{keys[source]}]" if kind is ROUTE else "0"
+            mine = router if source == "selector" else None
+            graph.add_edge(Edge(self.nodes[source], self.nodes[target], path, kind, mine))
+        self.state = InMemoryStateBackend("run")
+        self.manager = FlowManager(graph, "target", {"u-" + name: node for name, node in self.nodes.items()})
+
+    def result(self, name: str, value: Any) -> None:
+        asyncio.run(self.state.put_result(name, value))
+        asyncio.run(self.manager.register_result(name, value, self.state))
+
+    def skip(self, name: str, reason: str = "why") -> None:
+        asyncio.run(self.state.mark_skipped(name, reason))
+
+    def judge(self, name: str = "target") -> str | None:
+        return asyncio.run(self.manager.should_skip(self.nodes[name], self.state))
+
+    def passed(self, name: str) -> Any:
+        edges = self.manager.in_edges
+        return asyncio.run(passed_on(name, lambda one: edges.get(one, ()), self.state))
+
+
+def routed(*more: tuple[str, str, EdgeType]) -> Flow:
+    """A selector that chooses between a and b."""
+    return Flow(
+        *more, ("selector", "target", DATA), ("a", "target", ROUTE), ("b", "target", ROUTE), routes={1: "a", 2: "b"}
+    )
+
+
+def test_demand_is_the_number_of_consumers() -> None:
+    """Outgoing edges count, one more for the target, none for what is only drawn."""
+    flow = Flow(
+        ("a", "b", DATA), ("a", "target", EdgeType.SEQUENCE), ("b", "target", DATA), ("target", "a", EdgeType.POTENTIAL)
+    )
+
+    assert flow.manager.downstream_demand == {"a": 2, "b": 1, "target": 1}
+    assert [edge.source.name for edge in flow.manager.in_edges["target"]] == ["a", "b"]
+
+
+def test_routers_are_indexed() -> None:
+    """Selectors and routes are known by id and by argument path."""
+    flow = routed()
+
+    assert [edge.target.name for edge in flow.manager.routers_by_selector["selector"]] == ["target"]
+    assert flow.manager.route_source_map == {"target": {"0.route[1]": "a", "0.route[2]": "b"}}
+
+
+def test_an_unselected_branch_is_pruned_with_its_inputs() -> None:
+    """What only the unselected route needs is pruned, what another live node needs stays."""
+    flow = routed(("deep", "only", DATA), ("only", "b", DATA), ("shared", "a", DATA), ("shared", "b", DATA))
+
+    flow.result("selector", 1)
+
+    reasons = {name: flow.judge(name) for name in ("a", "b", "only", "deep", "shared", "target")}
+    assert reasons == {
+        "a": None, "b": "Pruned", "only": "Pruned", "deep": "Pruned", "shared": None, "target": None,
+    }  # fmt: skip
+    assert flow.manager.downstream_demand["shared"] == 1
+
+
+def test_a_route_that_another_node_needs_stays() -> None:
+    """An unselected route with a second consumer runs."""
+    flow = routed(("b", "target", DATA))
+
+    flow.result("selector", 1)
+
+    assert flow.judge("b") is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "mark", "value", "reason"),
+    [
+        (EdgeType.CONDITION, "skip", None, "UpstreamSkipped_Condition"),
+        (EdgeType.CONDITION, None, None, "ConditionMissing"),
+        *[(EdgeType.CONDITION, "result", falsy, "ConditionFalse") for falsy in (False, None, 0, "", [])],
+        (EdgeType.CONDITION, "result", [0], None),
+        (EdgeType.SEQUENCE, "skip", None, "UpstreamSkipped_Sequence"),
+        (EdgeType.SEQUENCE, "result", None, None),
+        (DATA, "skip", None, "UpstreamSkipped_Data"),
+        (DATA, "result", None, None),
+    ],
+)
+def test_reasons(kind: EdgeType, mark: str | None, value: Any, reason: str | None) -> None:
+    """Each kind of edge has its own reasons."""
+    flow = Flow(("source", "target", kind))
+    if mark == "skip":
+        flow.skip("source")
+    elif mark == "result":
+        flow.result("source", value)
+
+    assert flow.judge() == reason
+
+
+def test_the_first_reason_wins() -> None:
+    """A mark comes before conditions, these before predecessors, these before data, whatever the order of edges."""
+    flow = Flow(
+        ("data", "target", DATA), ("before", "target", EdgeType.SEQUENCE), ("condition", "target", EdgeType.CONDITION)
+    )
+    seen = []
+    flow.skip("data")
+    seen.append(("condition", flow.judge()))
+    flow.result("condition", True)
+    seen.append(("data", flow.judge()))
+    flow.skip("before")
+    seen.append(("before", flow.judge()))
+    flow.result("condition", False)
+    seen.append(("condition", flow.judge()))
+    flow.skip("target", "Pruned")
+    seen.append(("mark", flow.judge()))
+
+    assert seen == [
+        ("condition", "ConditionMissing"),
+        ("data", "UpstreamSkipped_Data"),
+        ("before", "UpstreamSkipped_Sequence"),
+        ("condition", "ConditionFalse"),
+        ("mark", "Pruned"),
+    ]
+
+
+def test_a_skipped_selected_route() -> None:
+    """A consumer whose chosen route was skipped is skipped."""
+    flow = routed()
+    flow.result("selector", 1)
+    flow.skip("a")
+
+    assert flow.judge() == "UpstreamSkipped_Route"
+
+
+def test_values_pass_through_skipped_nodes() -> None:
+    """A skipped node hands on its first DATA input, through several skipped nodes."""
+    flow = Flow(("first", "s1", DATA), ("second", "s1", DATA), ("s1", "s2", DATA), ("s2", "target", DATA))
+    flow.result("first", None)
+    flow.result("second", 2)
+    flow.skip("s1")
+    flow.skip("s2")
+
+    assert flow.judge() is None
+    assert flow.passed("s2") == (None,)
+
+
+def test_nothing_passes_without_a_result() -> None:
+    """A skipped node whose first input has no result passes nothing on."""
+    flow = Flow(("first", "s1", DATA), ("s1", "target", DATA))
+    flow.skip("s1")
+
+    assert flow.passed("s1") is None
+    assert flow.judge() == "UpstreamSkipped_Data"

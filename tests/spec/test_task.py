@@ -1,0 +1,136 @@
+"""Tasks: what the decorator makes of a function, and that a call runs nothing."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import pytest
+
+import cascade as cs
+from cascade.spec.task import LazyResult, MappedLazyResult, Task
+
+
+def area(w: int, h: int = 2) -> int:
+    """Width by height."""
+    return w * h
+
+
+@cs.task
+def known(value: Any) -> Any:
+    return value
+
+
+@pytest.mark.parametrize("decorate", [cs.task, cs.task()], ids=["bare", "called"])
+def test_the_name_is_that_of_the_function(decorate: Any) -> None:
+    """Both forms without a name make a task of the function's name, docstring and all."""
+    made = decorate(area)
+
+    assert type(made) is Task
+    assert (made.name, made.func, made.is_async, made.pure, made.mode) == ("area", area, False, False, None)
+    assert (made.__doc__, made.__qualname__, made.__wrapped__) == (area.__doc__, "area", area)
+    assert made._potential_tco_targets is None
+    assert list(made._signature.parameters) == ["w", "h"]
+
+
+def test_the_name_can_be_given() -> None:
+    """A given name is shown; a lambda has none of its own to show."""
+    assert repr(cs.task(name="n")(area)) == "<Task n>"
+    assert repr(cs.task(lambda: 1)) == "<Task <lambda>>"
+
+
+def test_a_coroutine_function_makes_an_async_task() -> None:
+    """Functions and objects that are called as coroutine functions are told from others."""
+
+    async def fetch() -> None: ...
+
+    class Caller:
+        async def __call__(self) -> None: ...
+
+    assert cs.task(fetch).is_async
+    assert cs.task(Caller()).is_async
+    assert cs.task(Caller()).name == "Caller"
+
+
+def test_a_call_runs_nothing_and_checks_nothing() -> None:
+    """A call with wrong arguments is a fresh lazy result that holds them as they were given."""
+    calls: list[Any] = []
+    noting = cs.task(calls.append)
+    value: list[Any] = []
+    call: Any = noting(value, 2, extra=value)  # type: ignore[call-arg]
+
+    assert type(call) is LazyResult
+    assert not calls
+    assert call.task is noting
+    assert call.args == (value, 2)
+    assert call.args[0] is value
+    assert call.kwargs == {"extra": value}
+
+
+def test_each_call_is_another() -> None:
+    """Two calls with the same arguments are two lazy results."""
+    one, other = known(1), known(1)
+
+    assert one is not other
+    assert one != other
+
+
+def test_map_takes_keywords_only() -> None:
+    """map() keeps its sequences by name and refuses others."""
+    mapped = known.map(value=[1, 2])
+    anything: Any = known
+
+    assert type(mapped) is MappedLazyResult
+    assert mapped.factory is known
+    assert mapped.mapping_kwargs == {"value": [1, 2]}
+    with pytest.raises(TypeError):
+        anything.map([1, 2])
+
+
+def test_tasks_are_equal_by_identity() -> None:
+    """Two tasks of one function are two, and either is a key of a dict."""
+    one, other = cs.task(area), cs.task(area)
+
+    assert one != other
+    assert {one: 1, other: 2}[one] == 1
+
+
+def test_a_new_function_takes_effect() -> None:
+    """Setting ``func`` changes what is called and whether it is asynchronous; the name stays."""
+
+    async def later(w: int) -> int:
+        return w
+
+    changing = cs.task(area)
+    changing.func = later
+
+    assert (changing.func, changing.is_async, changing.name) == (later, True, "area")
+    assert changing.__wrapped__ is later  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("mode", [None, "blocking", "compute"])
+def test_modes_are_kept(mode: Any) -> None:
+    """The three modes are what the task says it has."""
+    assert cs.task(mode=mode)(area).mode == mode
+
+
+def test_an_unknown_mode_is_an_error() -> None:
+    """An unknown mode is refused when the task is made and when it is set."""
+    made: Any = cs.task(area)
+
+    with pytest.raises(ValueError, match="'fast'"):
+        cs.task(area, mode="fast")  # type: ignore[call-overload]
+    with pytest.raises(ValueError, match="'fast'"):
+        made.mode = "fast"
+    assert made.mode is None
+
+
+def test_what_cannot_be_called_is_no_task() -> None:
+    """A task needs a function."""
+    with pytest.raises(TypeError, match="not int"):
+        Task(3)  # type: ignore[arg-type]
+
+
+def test_a_task_of_a_module_is_pickled_by_name() -> None:
+    """A task comes out of a pickle as the object that its module has."""
+    assert pickle.loads(pickle.dumps(known)) is known
