@@ -11,8 +11,10 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -514,3 +516,30 @@ def test_interactive_functions_cannot_be_sent() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=40)
 
     assert done.stdout == "ok\n", done.stderr
+
+
+def test_a_process_that_is_ended_while_it_is_asked_frees_its_pipe_once(
+    work: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closing the pool and noticing that the process died may coincide: the pipe is closed by one of them."""
+    freed: list[int] = []
+    free = Connection._close
+
+    def slow_free(self: Any) -> None:
+        freed.append(id(self))
+        time.sleep(0.2)
+        free(self)
+
+    async def leave() -> None:
+        executor = LocalExecutor()
+        asked = asyncio.ensure_future(executor.execute(node(work.slow, "compute"), [str(tmp_path / "mark")], {}))
+        while not (tmp_path / "mark").exists():  # noqa: ASYNC110 - another process makes it
+            await asyncio.sleep(0.01)
+        monkeypatch.setattr(Connection, "_close", slow_free)
+        await asyncio.to_thread(executor.close)
+        with pytest.raises(RuntimeError, match="ended before the task was done"):
+            await asked
+
+    asyncio.run(leave())
+
+    assert len(freed) == len(set(freed)) > 0

@@ -110,6 +110,9 @@ class _Worker:
     """A process that answers one request at a time. It ends when this end of the pipe is closed."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._is_asked = False
+        self._is_closed = False
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=serve, args=(theirs,), name="cascade_compute")
@@ -117,21 +120,33 @@ class _Worker:
         theirs.close()
 
     def ask(self, request: bytes) -> Answer:
+        with self._lock:
+            if self._is_closed:
+                raise _Died
+            self._is_asked = True
         try:
             self._connection.send_bytes(request)
             answer: Answer = pickle.loads(self._connection.recv_bytes())
         except (EOFError, OSError) as error:
             raise _Died from error
+        finally:
+            with self._lock:
+                self._is_asked = False
+                if self._is_closed:
+                    self._connection.close()
         return answer
 
     def end(self) -> None:
         self._process.terminate()
 
     def close(self) -> None:
-        """End the process and free what it held here."""
+        """End the process and free what it held here; a pipe in use is freed by the thread that uses it."""
         self._process.terminate()
         self._process.join(_GRACE)
-        self._connection.close()
+        with self._lock:
+            self._is_closed = True
+            if not self._is_asked:
+                self._connection.close()
 
 
 class _Crew:
