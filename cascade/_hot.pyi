@@ -35,6 +35,7 @@ AFTER: Final[int]
 JUMP: Final[int]
 MAP: Final[int]
 CONSTANT_CONDITION: Final[int]
+MERGED: Final[int]
 
 def install(**hooks: Any) -> None: ...
 
@@ -172,6 +173,8 @@ class Operation:
     def amounts(self) -> tuple[tuple[str, int], ...]: ...
     @property
     def after(self) -> tuple[int, ...]: ...
+    @property
+    def equal(self) -> int: ...
 
 @final
 class Expression:

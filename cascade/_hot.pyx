@@ -11,9 +11,8 @@ knows, so that nothing can re-enter it; a test fails when that changes.
 """
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.object cimport PyObject, PyTypeObject
-from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int8_t, int32_t, int64_t, intptr_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy
@@ -98,7 +97,6 @@ cdef extern from *:
     void INCREF "Py_INCREF"(PyObject*) noexcept
     void DECREF "Py_DECREF"(PyObject*) noexcept
     void XDECREF "Py_XDECREF"(PyObject*) noexcept
-    Py_ssize_t REFCNT "Py_REFCNT"(PyObject*) noexcept
     PyObject* PyObject_Vectorcall(PyObject*, PyObject**, size_t, PyObject*) noexcept
     size_t PY_VECTORCALL_ARGUMENTS_OFFSET
     size_t PyVectorcall_NARGS(size_t) noexcept
@@ -117,8 +115,10 @@ cdef extern from *:
     Py_ssize_t DICT_SIZE "PyDict_GET_SIZE"(PyObject*) noexcept
     PyObject* PyErr_Occurred() noexcept
     void PyErr_NoMemory() noexcept
+    double PyFloat_AS_DOUBLE(PyObject*) noexcept
+    int PyObject_RichCompareBool(PyObject*, PyObject*, int) noexcept
+    int PY_EQ "Py_EQ"
     void PyUnicode_InternInPlace(PyObject**) noexcept
-    bint PyUnicode_CheckExact(PyObject*) noexcept
     ctypedef enum PySendResult:
         PYGEN_RETURN
         PYGEN_ERROR
@@ -160,6 +160,7 @@ AFTER = 32
 JUMP = 64
 MAP = 128
 CONSTANT_CONDITION = 256
+MERGED = 512
 
 cdef enum:
     c_DONE = 0
@@ -187,6 +188,8 @@ cdef enum:
     f_JUMP = 64
     f_MAP = 128
     f_CONSTANT = 256
+    f_MERGED = 512
+    MERGE_LIMIT = 64  # more distinct calls of one pure task are not compared
     COUNT_BITS = 20
     MEMO_SIZE = 256
     SMALL_CALL = 12
@@ -280,10 +283,6 @@ cdef class RetryPolicy:
         return RetryPolicy, (self.max_attempts, self.delay, self.backoff)
 
 
-cdef object _ONE = 1.0
-cdef object _ZERO = 0.0
-
-
 @cython.final
 cdef class Callee:
     """What a task is at one moment: never changed, replaced as a whole, told apart by a serial that is never reused."""
@@ -335,7 +334,7 @@ cdef object _is_async(func):
 
 
 cdef object _check_mode(mode):
-    if mode not in (None, "blocking", "compute"):
+    if mode is not None and mode not in ("blocking", "compute"):
         raise ValueError(f"task mode must be None, 'blocking' or 'compute', not {mode!r}")
     return mode
 
@@ -848,6 +847,7 @@ cdef PyTypeObject* T_MAPPED = <PyTypeObject*>MappedLazyResult
 cdef PyTypeObject* T_ROUTER = <PyTypeObject*>Router
 cdef PyTypeObject* T_INJECT = <PyTypeObject*>Inject
 cdef PyTypeObject* T_TASK = <PyTypeObject*>Task
+cdef PyTypeObject* T_RETRY = <PyTypeObject*>RetryPolicy
 cdef PyTypeObject* T_COROUTINE = cascade_coroutine()
 
 
@@ -1142,6 +1142,8 @@ cdef PyObject** _made = NULL  # names interned by this trace, owned
 cdef Py_ssize_t _made_count = 0, _made_room = 0
 cdef PyObject** _lazies = NULL  # by operation, borrowed
 cdef Py_ssize_t _lazies_room = 0
+cdef int32_t* _equal = NULL  # by operation: the one that stands for it, itself if none does
+cdef Py_ssize_t _equal_room = 0
 cdef int64_t _epoch = 0
 cdef bint _unkeyed = False  # two calls of one pure task
 cdef object _trouble = None  # (kind, details) of a problem met while tracing
@@ -1413,8 +1415,6 @@ cdef int _record(Frame frame, PyObject* lazy, Py_ssize_t register, bint plain) n
     cdef int64_t flags = 0
     if cascade_type(<PyObject*>(<_Lazy>lazy).source) == T_TASK:
         callee = <PyObject*>(<Task>(<_Lazy>lazy).source)._callee
-        if (<Callee>callee).pure and _count_pure(frame, register, callee):
-            _set_unkeyed()
     elif cascade_type(lazy) == T_LAZY:
         _put_trouble("target", <object>lazy)
         return -1
@@ -1460,6 +1460,8 @@ cdef int _record(Frame frame, PyObject* lazy, Py_ssize_t register, bint plain) n
         return -1
     if register >= _lazies_room and _grow(<void**>&_lazies, &_lazies_room, sizeof(PyObject*), register + 1) < 0:
         return -1
+    if register >= _equal_room and _grow(<void**>&_equal, &_equal_room, sizeof(int32_t), register + 1) < 0:
+        return -1
     if (<_Lazy>lazy).keywords is None:
         INCREF(values)
     else:
@@ -1479,22 +1481,157 @@ cdef int _record(Frame frame, PyObject* lazy, Py_ssize_t register, bint plain) n
     op.lazy = NULL
     op.result = NULL
     _lazies[register] = lazy
+    _equal[register] = <int32_t>register
     (<_Lazy>lazy).register = register
+    if callee != NULL and (<Callee>callee).pure:
+        return _merge(frame, register, head, flags)
     return 0
 
 
-cdef void _set_unkeyed() noexcept:
+cdef int _merge(Frame frame, Py_ssize_t register, Py_ssize_t head, int64_t flags) noexcept:
+    """Write which earlier call of the same pure task this one is equal to, if there is one."""
     global _unkeyed
-    _unkeyed = True
+    cdef Op* ops = frame.ops + frame.op_count - 1 - register
+    cdef Py_ssize_t i, distinct = 0
+    cdef int same
+    cdef bint unsure = False
+    for i in range(register):
+        if ops[i].callee != ops[register].callee or _equal[i] != i:
+            continue
+        distinct += 1
+        if distinct > MERGE_LIMIT:
+            break
+        same = _same_call(ops, i, register, flags)
+        if same == 1:
+            _equal[register] = <int32_t>i
+            _key[head] |= <int64_t>f_MERGED << (2 * COUNT_BITS)
+            return _put(i)
+        unsure = unsure or same < 0
+    if unsure or distinct > MERGE_LIMIT:
+        _unkeyed = True
+    return 0
 
 
-cdef bint _count_pure(Frame frame, Py_ssize_t register, PyObject* callee) noexcept:
-    """Whether this pure callee is called by an earlier operation of the expression."""
-    cdef Py_ssize_t i
-    for i in range(frame.op_count - register, frame.op_count):
-        if frame.ops[i].callee == callee:
-            return True
-    return False
+cdef int _same_call(Op* ops, Py_ssize_t one, Py_ssize_t other, int64_t flags) noexcept:
+    """Whether two calls of a task are equal: 0, 1, or -1 if that would take more than a glance."""
+    cdef PyObject* ours = ops[one].values
+    cdef PyObject* theirs = ops[other].values
+    cdef _Lazy first = <_Lazy>_lazies[one]
+    cdef int64_t before = 0
+    cdef Py_ssize_t i, nkw = _keyword_count(<_Lazy>_lazies[other])
+    cdef int same, all_same = 1
+    if TUPLE_SIZE(ours) != TUPLE_SIZE(theirs) or _keyword_count(first) != nkw:
+        return 0
+    if first.extras is not None:
+        before = _flags_of(first.extras)
+    if (first.retry is not None) != (flags & f_RETRY != 0):
+        return 0
+    if (cascade_type(_lazies[one]) == T_MAPPED) != (flags & f_MAP != 0):
+        return 0
+    if before != flags & ~<int64_t>(f_DIRECT | f_RETRY | f_MAP):
+        return 0
+    if before:
+        all_same = -1
+    if nkw:
+        same = _same_names(first, <_Lazy>_lazies[other], nkw)
+        if same <= 0:
+            return same
+    for i in range(TUPLE_SIZE(ours)):
+        same = _same_argument(TUPLE_ITEM(ours, i), TUPLE_ITEM(theirs, i))
+        if same == 0:
+            return 0
+        if same < 0:
+            all_same = -1
+    same = _same_retry(ops[one].retry, ops[other].retry)
+    return 0 if same == 0 else -1 if same < 0 else all_same
+
+
+cdef Py_ssize_t _keyword_count(_Lazy lazy) noexcept:
+    if lazy.names is not None:
+        return TUPLE_SIZE(<PyObject*>lazy.names)
+    return DICT_SIZE(<PyObject*>lazy.keywords) if lazy.keywords is not None else 0
+
+
+cdef PyObject* _next_keyword(_Lazy lazy, Py_ssize_t* at) noexcept:
+    """The next keyword name; there must be one."""
+    cdef PyObject* key = NULL
+    cdef PyObject* value
+    if lazy.names is not None:
+        at[0] += 1
+        return TUPLE_ITEM(<PyObject*>lazy.names, at[0] - 1)
+    DICT_NEXT(<PyObject*>lazy.keywords, at, &key, &value)
+    return key
+
+
+cdef int _same_names(_Lazy one, _Lazy other, Py_ssize_t count) noexcept:
+    """1 if the keywords are the same in the same order, -1 if in another order, 0 if they differ."""
+    cdef Py_ssize_t mine = 0, yours, i, k
+    cdef PyObject* name
+    cdef int same
+    cdef bint found, sure = True
+    for i in range(count):
+        name = _next_keyword(one, &mine)
+        yours = 0
+        found = False
+        for k in range(count):
+            same = _same_scalar(name, _next_keyword(other, &yours))
+            if same:
+                found = True
+                sure = sure and same == 1 and k == i
+                break
+        if not found:
+            return 0
+    return 1 if sure else -1
+
+
+cdef int _same_argument(PyObject* one, PyObject* other) noexcept:
+    if _is_lazy(one) and _is_lazy(other):
+        return _equal[(<_Lazy>one).register] == _equal[(<_Lazy>other).register]
+    return _same_scalar(one, other)
+
+
+cdef inline bint _is_scalar(PyObject* value) noexcept:
+    cdef PyTypeObject* kind = cascade_type(value)
+    return (
+        kind == <PyTypeObject*>int or kind == <PyTypeObject*>str or kind == <PyTypeObject*>float
+        or kind == <PyTypeObject*>bool or kind == <PyTypeObject*>bytes or value == <PyObject*>None
+    )
+
+
+cdef int _same_scalar(PyObject* one, PyObject* other) noexcept:
+    """Whether two values are equal and of one type; runs no code of a user. nan is nan here, and 0.0 is not -0.0."""
+    cdef double mine, yours
+    if one == other:
+        return 1
+    if not _is_scalar(one) and not _is_scalar(other):
+        return -1
+    if cascade_type(one) != cascade_type(other) or cascade_type(one) == <PyTypeObject*>bool:
+        return 0
+    if cascade_type(one) == <PyTypeObject*>float:
+        mine = PyFloat_AS_DOUBLE(one)
+        yours = PyFloat_AS_DOUBLE(other)
+        return memcmp(&mine, &yours, sizeof(double)) == 0
+    return PyObject_RichCompareBool(one, other, PY_EQ)
+
+
+cdef int _same_retry(PyObject* one, PyObject* other) noexcept:
+    cdef int same, all_same = 1
+    if one == other:
+        return 1
+    if one == NULL or other == NULL:
+        return 0
+    if cascade_type(one) != T_RETRY or cascade_type(other) != T_RETRY:
+        return -1
+    same = _same_scalar(<PyObject*>(<RetryPolicy>one).max_attempts, <PyObject*>(<RetryPolicy>other).max_attempts)
+    if same <= 0:
+        all_same = same
+    if all_same:
+        same = _same_scalar(<PyObject*>(<RetryPolicy>one).delay, <PyObject*>(<RetryPolicy>other).delay)
+        all_same = same if same <= 0 else all_same
+    if all_same:
+        same = _same_scalar(<PyObject*>(<RetryPolicy>one).backoff, <PyObject*>(<RetryPolicy>other).backoff)
+        all_same = same if same <= 0 else all_same
+    return all_same
 
 
 cdef PyObject* _all_values(_Lazy lazy) noexcept:
@@ -1939,6 +2076,7 @@ cdef class Operation:
     cdef readonly int64_t condition
     cdef readonly tuple amounts
     cdef readonly tuple after
+    cdef readonly int64_t equal
 
 
 @cython.final
@@ -1965,7 +2103,7 @@ cdef Operation _operation(Reader* reader, tuple names, Op* op):
     made.lazy = <object>op.lazy if op.lazy != NULL else None
     made.keywords = names[head.first_name:head.first_name + head.nkw]
     made.flags = head.flags
-    made.condition = -1
+    made.condition = made.equal = -1
     made.amounts = ()
     made.after = ()
     if not head.flags & f_DIRECT:
@@ -1989,6 +2127,9 @@ cdef Operation _operation(Reader* reader, tuple names, Op* op):
         count = <Py_ssize_t>reader.key[reader.at]
         made.after = tuple([reader.key[reader.at + 1 + i] for i in range(count)])
         reader.at += 1 + count
+    if head.flags & f_MERGED:
+        made.equal = reader.key[reader.at]
+        reader.at += 1
     return made
 
 
@@ -2043,6 +2184,8 @@ cdef class Program:
     cdef int32_t* codes
     cdef int32_t* order
     cdef int32_t* group  # by place in the order: how many operations start together there, 0 for one alone
+    cdef int32_t* equal  # by operation: the one whose result is its own
+    cdef Py_ssize_t distinct  # operations that are their own
     cdef tuple injected  # resource names
     cdef readonly Py_ssize_t count
     cdef readonly Py_ssize_t leaf_count
@@ -2069,6 +2212,7 @@ cdef class Program:
         free(self.codes)
         free(self.order)
         free(self.group)
+        free(self.equal)
 
     def __len__(self):
         return self.count
@@ -2101,7 +2245,8 @@ def compile_program(Frame frame not None, offsets, indices):
     """Compile the expression that the frame is waiting with.
 
     ``offsets`` and ``indices`` (int32 buffers) are the indexed plan: stage s is
-    ``indices[offsets[s]:offsets[s + 1]]``. An index is an operation of the expression; those beyond stand for none.
+    ``indices[offsets[s]:offsets[s + 1]]``. Index i is the i-th operation of the expression that is not merged into
+    another; those beyond stand for none.
     """
     cdef View starts, members
     cdef Program program
@@ -2141,7 +2286,10 @@ cdef Program _compiled(Frame frame):
     program.instructions = <Instruction*>calloc(<size_t>count, sizeof(Instruction))
     program.order = <int32_t*>malloc(<size_t>count * sizeof(int32_t))
     program.group = <int32_t*>calloc(<size_t>count, sizeof(int32_t))
-    if program._key == NULL or program.instructions == NULL or program.order == NULL or program.group == NULL:
+    program.equal = <int32_t*>malloc(<size_t>count * sizeof(int32_t))
+    if program._key == NULL or program.instructions == NULL or program.order == NULL:
+        raise MemoryError()
+    if program.group == NULL or program.equal == NULL:
         raise MemoryError()
     program.count = count
     memcpy(program._key, frame.key, <size_t>frame.key_count * sizeof(int64_t))
@@ -2218,7 +2366,7 @@ cdef int _compile_record(
                 if _add(codes, -1) < 0:
                     raise MemoryError()
     else:
-        _compile_items(leaves, reader, &head, made, codes, why)
+        _compile_items(leaves, reader, &head, made, codes, program.equal, why)
     made.codes_end = <int32_t>codes.count
     if head.flags & f_CONDITION:
         reader.at += 1
@@ -2227,6 +2375,12 @@ cdef int _compile_record(
         reader.at += 1 + 2 * <Py_ssize_t>reader.key[reader.at]
     if head.flags & f_AFTER:
         reader.at += 1 + <Py_ssize_t>reader.key[reader.at]
+    program.equal[number] = <int32_t>number
+    if head.flags & f_MERGED:
+        program.equal[number] = <int32_t>reader.key[reader.at]
+        reader.at += 1
+    else:
+        program.distinct += 1
     return 0
 
 
@@ -2245,7 +2399,7 @@ cdef list _missing(Callee callee, Py_ssize_t npos, tuple keywords, dict why):
 
 
 cdef int _compile_items(
-    PyObject** leaves, Reader* reader, Head* head, Instruction* made, Ints* codes, dict why
+    PyObject** leaves, Reader* reader, Head* head, Instruction* made, Ints* codes, int32_t* equal, dict why
 ) except -1:
     """One number for each argument where that says it all, else stack codes."""
     cdef Py_ssize_t start = codes.count, at, i
@@ -2254,7 +2408,9 @@ cdef int _compile_items(
         raise MemoryError()
     at = start
     while at < codes.count:
-        if codes.at[at] < 0 and codes.at[at] != t_ARGUMENT:
+        if codes.at[at] >= 0:
+            codes.at[at] = equal[codes.at[at]]
+        elif codes.at[at] != t_ARGUMENT:
             nested = True
             if codes.at[at] == t_ROUTER:
                 why["router"] = None
@@ -2278,47 +2434,54 @@ cdef int _compile_items(
 
 cdef int _schedule(Program program, View* starts, View* members) except -1:
     """Flatten the stages: in each, synchronous operations first, then the asynchronous ones as a group."""
-    cdef Py_ssize_t stage, i, place = 0, first, count = program.count
-    cdef int32_t op
-    cdef int32_t* done = <int32_t*>calloc(<size_t>count, sizeof(int32_t))  # 1 + the stage it is in
-    cdef bint sound = True
-    if done == NULL:
-        raise MemoryError()
+    cdef Py_ssize_t stage, i, count = 0
+    cdef int32_t* done = <int32_t*>calloc(<size_t>program.count, sizeof(int32_t))
+    cdef int32_t* ops = <int32_t*>malloc(<size_t>program.count * sizeof(int32_t))  # of the plan's indices
+    cdef Py_ssize_t place = 0
     try:
+        if done == NULL or ops == NULL:
+            raise MemoryError()
+        for i in range(program.count):
+            if program.equal[i] == i:
+                ops[count] = <int32_t>i
+                count += 1
         for stage in range(starts.count - 1):
-            for i in range(starts.at[stage], starts.at[stage + 1]):
-                op = members.at[i]
-                if op < count and not program.instructions[op].is_async:
-                    if place == count or not _ready(program, op, done):
-                        sound = False
-                        break
-                    program.order[place] = op
-                    place += 1
-            if not sound:
-                break
-            first = place
-            for i in range(starts.at[stage], starts.at[stage + 1]):
-                op = members.at[i]
-                if op < count and program.instructions[op].is_async:
-                    if place == count or not _ready(program, op, done):
-                        sound = False
-                        break
-                    program.order[place] = op
-                    place += 1
-            if not sound:
-                break
-            if place - first > 1:
-                program.group[first] = <int32_t>(place - first)
-            for i in range(starts.at[stage], starts.at[stage + 1]):
-                if members.at[i] < count:
-                    if done[members.at[i]]:
-                        sound = False
-                    done[members.at[i]] = 1
-        if not sound or place != count or program.order[place - 1] != count - 1:
-            program.why = program.why + ("the solver's plan is not an order of all calls that ends with the target",)
+            if place >= 0:
+                place = _schedule_stage(program, starts.at[stage], starts.at[stage + 1], members, ops, done, place)
+        if place != count or program.order[place - 1] != program.count - 1:
+            program.why = program.why + (_UNSOUND,)
     finally:
         free(done)
+        free(ops)
     return 0
+
+
+cdef Py_ssize_t _schedule_stage(
+    Program program, int32_t start, int32_t end, View* members, int32_t* ops, int32_t* done, Py_ssize_t place
+) noexcept:
+    """Put the operations of a stage into the order; return how many that has then, -1 if the plan is not sound."""
+    cdef Py_ssize_t first = place, group = place
+    cdef int32_t op, i
+    cdef int is_async
+    for is_async in range(2):
+        group = place
+        for i in range(start, end):
+            if members.at[i] >= program.distinct:
+                continue
+            op = ops[members.at[i]]
+            if program.instructions[op].is_async != is_async:
+                continue
+            if place == program.distinct or done[op] or not _ready(program, op, done):
+                return -1
+            program.order[place] = op
+            place += 1
+    if place - group > 1:
+        program.group[group] = <int32_t>(place - group)
+    for i in range(<int32_t>first, <int32_t>place):
+        if done[program.order[i]]:
+            return -1
+        done[program.order[i]] = 1
+    return place
 
 
 cdef bint _ready(Program program, Py_ssize_t op, int32_t* done) noexcept:
@@ -2825,6 +2988,7 @@ cdef class Frame:
         self.nodes += 1
 
 
+_UNSOUND = "the solver's plan is not an order of all calls that ends with the target"
 _UNKEYED = "several calls of a pure task may be one call, depending on their values"
 
 

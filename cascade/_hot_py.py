@@ -5,11 +5,12 @@
 A *key* describes an expression without its leaves, one record for each lazy result, dependencies first::
 
     key      = count record*
-    record   = serial head name{nkw} item{npos+nkw} [condition] [n (name amount)*] [n predecessor*]
+    record   = serial head name{nkw} item{npos+nkw} [condition] [n (name amount)*] [n predecessor*] [equal]
     head     = npos | nkw << 20 | flags << 40          DIRECT: all items are leaves and left out
     item     = LEAF | register | LIST n item* | TUPLE n item* | DICT n item* | SHARED k
              | ROUTER n item* | INJECT name | KIND type item
     condition, predecessor = register                  amount = register | LEAF
+    equal    = register of an earlier call of the same pure task, which stands for this one too (MERGED)
 
 Counts come before items, so a key can be decoded (``decode``) and two expressions have equal keys exactly if one
 program serves both. Cost: trace and run are linear in calls plus the items of containers that are searched.
@@ -24,11 +25,12 @@ import array
 import inspect
 import itertools
 import os
+import struct
 import sys
 import time
 import types
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, Generic, ParamSpec, TypeVar, cast
 
@@ -67,6 +69,7 @@ AFTER: Final = 32
 JUMP: Final = 64
 MAP: Final = 128
 CONSTANT_CONDITION: Final = 256
+MERGED: Final = 512
 
 _COUNT_BITS: Final = 20
 _COUNT_MASK: Final = (1 << _COUNT_BITS) - 1
@@ -573,6 +576,46 @@ class Operation:
     condition: int
     amounts: tuple[tuple[str, int], ...]
     after: tuple[int, ...]
+    equal: int = -1  # the operation whose result is this one's too
+
+
+#: Types whose values are compared to find equal calls of pure tasks; others are equal only if they are one object.
+_SCALARS = frozenset({type(None), bool, int, float, str, bytes})
+#: More distinct calls of one pure task in one expression are not compared.
+_MERGE_LIMIT: Final = 64
+
+
+def _same_value(one: Any, other: Any) -> bool | None:
+    """Whether two arguments are equal and of one type; None if that would take more than a glance."""
+    if one is other:
+        return True
+    cls = type(one)
+    if cls not in _SCALARS and type(other) not in _SCALARS:
+        return None
+    if cls is not type(other):
+        return False
+    if cls is float:  # nan is equal to nan here, and 0.0 is not -0.0
+        return struct.pack("d", one) == struct.pack("d", other)
+    return bool(one == other)
+
+
+def _same_retry(one: Any, other: Any) -> bool | None:
+    if one is other:
+        return True
+    if type(one) is not RetryPolicy or type(other) is not RetryPolicy:
+        return None
+    pairs = [(getattr(one, f), getattr(other, f)) for f in ("max_attempts", "delay", "backoff")]
+    return _all_same(_same_value(*pair) for pair in pairs)
+
+
+def _all_same(answers: Iterable[bool | None]) -> bool | None:
+    """False as soon as one is, else None if one is unknown."""
+    known: bool | None = True
+    for answer in answers:
+        if answer is False:
+            return False
+        known = known and answer
+    return known
 
 
 @dataclass(slots=True)
@@ -587,12 +630,17 @@ class _Open:
     looped: bool = False
 
 
+#: Why an expression has no key.
+UNKEYED = "several calls of a pure task may be one call, depending on their values"
+
+
 class Trace:
     """The key of an expression, and everything of it that is not in the key."""
 
-    __slots__ = ("key", "leaves", "names", "operations", "unkeyed", "why")
+    __slots__ = ("_pure", "key", "leaves", "names", "operations", "unkeyed", "why")
 
     def __init__(self, root: Any) -> None:
+        self._pure: dict[int, list[int]] = {}  # serial of a pure task -> the operations that are distinct calls of it
         self.key: list[int] = [0]
         self.names: list[Any] = []  # strings and types whose addresses are in the key, in order
         self.operations: list[Operation] = []
@@ -605,7 +653,6 @@ class Trace:
     def _walk(self, root: Any) -> None:
         """Post-order without recursion: a lazy is entered, its dependencies are entered, then its record is written."""
         registers: dict[int, int] = {}
-        pure: set[int] = set()
         entered: dict[int, Any] = {}
         stack: list[Any] = [root]
         while stack:
@@ -615,7 +662,7 @@ class Trace:
                 stack.pop()
             elif me in entered:
                 stack.pop()
-                self._record(lazy, entered.pop(me), registers, pure)
+                self._record(lazy, entered.pop(me), registers)
                 registers[me] = len(self.operations) - 1
             else:
                 entered[me] = parts = _Parts(lazy)
@@ -625,17 +672,14 @@ class Trace:
                     if id(one) not in registers:
                         stack.append(one)
 
-    def _record(self, lazy: Any, parts: _Parts, registers: dict[int, int], pure: set[int]) -> None:
+    def _record(self, lazy: Any, parts: _Parts, registers: dict[int, int]) -> None:
         """Write the record of a lazy whose dependencies have registers."""
         callee, flags, key = parts.callee, parts.flags, self.key
-        if callee is not None and callee.pure:
-            if callee.serial in pure:
-                self.unkeyed = f"two calls of the pure task {callee.name!r} may be one call, depending on their values"
-            pure.add(callee.serial)
         if all(item == [LEAF] for item in parts.items):
             flags |= DIRECT
         npos = len(parts.values) - len(parts.names)
         key.append(callee.serial if callee is not None else 0)
+        head = len(key)
         key.append(npos | len(parts.names) << _COUNT_BITS | flags << _FLAG_SHIFT)
         for name in parts.names:
             self._address(name)
@@ -658,8 +702,46 @@ class Trace:
             after=tuple(registers[id(one)] for one in parts.after),
         )
         self._policies(operation)
+        if callee is not None and callee.pure:
+            self._merge(callee, operation, registers, head)
         self.why += parts.why
         self.operations.append(operation)
+
+    def _merge(self, callee: Callee, operation: Operation, registers: dict[int, int], head: int) -> None:
+        """Note which earlier call of the same pure task this one is equal to."""
+        earlier = self._pure.setdefault(callee.serial, [])
+        answers = [self._same_call(self.operations[one], operation, registers) for one in earlier]
+        if True in answers:
+            operation.equal = earlier[answers.index(True)]
+            operation.flags |= MERGED
+            self.key[head] |= MERGED << _FLAG_SHIFT
+            self.key.append(operation.equal)
+            return
+        if None in answers or len(earlier) >= _MERGE_LIMIT:
+            self.unkeyed = UNKEYED
+        earlier.append(len(self.operations))
+
+    def _same_call(self, one: Operation, other: Operation, registers: dict[int, int]) -> bool | None:
+        """Whether two calls of a task are equal; None if that would take more than a glance."""
+        if len(one.values) != len(other.values) or len(one.keywords) != len(other.keywords):
+            return False
+        if (one.flags ^ other.flags) & ~(DIRECT | MERGED):
+            return False
+        if one.keywords != other.keywords:
+            return None if set(one.keywords) == set(other.keywords) else False
+        answers = [self._same_argument(*pair, registers) for pair in zip(one.values, other.values, strict=True)]
+        if other.flags & ~(DIRECT | RETRY | MAP):
+            answers.append(None)
+        return _all_same((*answers, _same_retry(one.retry, other.retry)))
+
+    def _same_argument(self, one: Any, other: Any, registers: dict[int, int]) -> bool | None:
+        if _is_lazy(one) and _is_lazy(other):
+            return self._class_of(registers[id(one)]) == self._class_of(registers[id(other)])
+        return _same_value(one, other)
+
+    def _class_of(self, register: int) -> int:
+        equal = self.operations[register].equal
+        return register if equal < 0 else equal
 
     def _policies(self, operation: Operation) -> None:
         key, flags = self.key, operation.flags
@@ -932,6 +1014,7 @@ class Record:
     condition: int = -1
     constraints: tuple[tuple[str, int], ...] = ()
     after: tuple[int, ...] = ()
+    equal: int = -1
 
 
 class _Reader:
@@ -999,8 +1082,9 @@ def _decode_record(reader: _Reader) -> Record:
     condition = reader.next() if flags & CONDITION else -1
     amounts = [(reader.name(), reader.next()) for _ in range(reader.next())] if flags & CONSTRAINTS else []
     after = [reader.next() for _ in range(reader.next())] if flags & AFTER else []
+    equal = reader.next() if flags & MERGED else -1
     keywords = tuple(zip(names, items[npos:], strict=True))
-    return Record(serial, flags, tuple(items[:npos]), keywords, condition, tuple(amounts), tuple(after))
+    return Record(serial, flags, tuple(items[:npos]), keywords, condition, tuple(amounts), tuple(after), equal)
 
 
 def encode(records: Sequence[Record]) -> bytes:
@@ -1036,6 +1120,8 @@ def encode(records: Sequence[Record]) -> bytes:
             tokens += (token for name, amount in r.constraints for token in (id(name), amount))
         if r.flags & AFTER:
             tokens += (len(r.after), *r.after)
+        if r.flags & MERGED:
+            tokens.append(r.equal)
     return array.array("q", tokens).tobytes()
 
 
@@ -1080,15 +1166,20 @@ class Program:
         return len(self.instructions)
 
 
+#: Why a program cannot be hot although all its calls could.
+UNSOUND = "the solver's plan is not an order of all calls that ends with the target"
+
+
 def compile_program(frame: Frame, offsets: Sequence[int], indices: Sequence[int]) -> Program:
     """Compile the expression that the frame is waiting with.
 
-    ``offsets`` and ``indices`` are the indexed plan: stage s is ``indices[offsets[s]:offsets[s + 1]]``. An index is an
-    operation of the expression; those beyond are nodes that stand for none.
+    ``offsets`` and ``indices`` are the indexed plan: stage s is ``indices[offsets[s]:offsets[s + 1]]``. Index i is the
+    i-th operation of the expression that is not merged into another; those beyond are nodes that stand for none.
     """
     traced = frame._pending.trace
     why = list(traced.why)
-    instructions = [_instruction(operation, why) for operation in traced.operations]
+    alias = [i if o.equal < 0 else o.equal for i, o in enumerate(traced.operations)]
+    instructions = [_instruction(operation, alias, why) for operation in traced.operations]
     program = Program(array.array("q", traced.key).tobytes(), traced.names, instructions)
     # Full processing sets up every injected default, also one that the call overrides.
     injects = [inject for o in traced.operations if o.callee is not None for inject in o.callee.injects]
@@ -1101,7 +1192,7 @@ def compile_program(frame: Frame, offsets: Sequence[int], indices: Sequence[int]
     return program
 
 
-def _instruction(operation: Operation, why: list[str]) -> Instruction:
+def _instruction(operation: Operation, alias: Sequence[int], why: list[str]) -> Instruction:
     callee = operation.callee
     npos = len(operation.values) - len(operation.keywords)
     if callee is None:
@@ -1114,6 +1205,8 @@ def _instruction(operation: Operation, why: list[str]) -> Instruction:
     if any(position == -2 for _, position, _ in missing):
         why.append("positional-only injected parameter")
     codes = operation.codes
+    if codes is not None:
+        codes = tuple((alias[code[0]],) if code[0] >= 0 else code for code in codes)
     if missing and codes is None:
         codes = tuple((ARGUMENT, position) for position in range(len(operation.values)))
     keywords = (*operation.keywords, *(name for name, _, _ in missing))
@@ -1129,10 +1222,11 @@ def _schedule(
 ) -> None:
     """Flatten the stages: in each, synchronous operations first, then the asynchronous ones as a group."""
     done: set[int] = set()
+    distinct = [op for op, operation in enumerate(operations) if operation.equal < 0]
     for stage in range(len(offsets) - 1):
-        members = [i for i in indices[offsets[stage] : offsets[stage + 1]] if i < len(operations)]
-        if any(not _dependencies(operations[i]) <= done for i in members):
-            why.append("the solver's plan starts a call before its arguments are there")
+        members = [distinct[i] for i in indices[offsets[stage] : offsets[stage + 1]] if i < len(distinct)]
+        if any(not _reads(program.instructions[i]) <= done for i in members):
+            why.append(UNSOUND)
             return
         together = [i for i in members if program.instructions[i].is_async]
         program.order += [i for i in members if not program.instructions[i].is_async]
@@ -1140,15 +1234,13 @@ def _schedule(
             program.groups[len(program.order)] = len(together)
         program.order += together
         done.update(members)
-    if len(program.order) != len(operations) or len(done) != len(operations) or program.order[-1] != len(done) - 1:
-        why.append("the solver's plan is not an order of all calls that ends with the target")
+    complete = len(program.order) == len(done) == len(distinct)
+    if not complete or program.order[-1] != len(operations) - 1:
+        why.append(UNSOUND)
 
 
-def _dependencies(operation: Operation) -> set[int]:
-    found = {code[0] for code in operation.codes or () if code[0] >= 0}
-    found.update(operation.after, (amount for _, amount in operation.amounts), (operation.condition,))
-    found.discard(-1)
-    return found
+def _reads(instruction: Instruction) -> set[int]:
+    return {code[0] for code in instruction.codes or () if code[0] >= 0}
 
 
 def assemble(

@@ -61,15 +61,28 @@ class GraphBuilder:
 
     def _merge(self, expression: Any) -> list[int] | None:
         """Positions by operation where equal calls of pure tasks become one node; None where all are distinct."""
-        if not expression.unkeyed:
+        if expression.unkeyed:
+            return self._merge_by_content(expression)
+        if all(operation.equal < 0 for operation in expression.operations):
             return None
-        made: dict[str, Any] = {}  # the first of equal calls, for the ids of those that depend on it
-        positions: dict[str, int] = {}
-        node_of = []
+        node_of: list[int] = []
+        count = 0
         for operation in expression.operations:
-            structural, template = self.hashing_service.compute_hashes(operation.lazy, made)
-            made[operation.lazy._uuid] = _Ids(structural, template)
-            node_of.append(positions.setdefault(structural, len(positions)))
+            node_of.append(count if operation.equal < 0 else node_of[operation.equal])
+            count += operation.equal < 0
+        return node_of
+
+    def _merge_by_content(self, expression: Any) -> list[int]:
+        """The same where the tracer could not tell: dependencies count by their position."""
+        made: dict[str, Any] = {}
+        positions: dict[tuple[Any, str], int] = {}
+        node_of: list[int] = []
+        for operation in expression.operations:
+            content = self.hashing_service.compute_structural_hash(operation.lazy, made)
+            serial = operation.callee.serial if operation.callee is not None else 0
+            position = positions.setdefault((serial, content), len(positions))
+            made[operation.lazy._uuid] = _Merged(str(position))
+            node_of.append(position)
         return node_of
 
     def _share(self, expression: Any, template: Template, nodes: list[Node]) -> None:
@@ -102,14 +115,13 @@ class GraphBuilder:
                 edge.target = replaced.get(id(edge.target), edge.target)
 
 
-class _Ids:
-    """The ids of a call that is being merged."""
+class _Merged:
+    """What stands for a call that has its position, in the content of those that depend on it."""
 
-    __slots__ = ("structural_id", "template_id")
+    __slots__ = ("structural_id",)
 
-    def __init__(self, structural_id: str, template_id: str) -> None:
+    def __init__(self, structural_id: str) -> None:
         self.structural_id = structural_id
-        self.template_id = template_id
 
 
 def _itself(node: Node) -> Node:

@@ -6,6 +6,7 @@ import array
 import gc
 import math
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +17,9 @@ import cascade as cs
 from cascade import _hot_py, _kernel
 from cascade._hot_py import decode, encode
 from cascade.graph._problems import ContainerError, UncalledTaskError
+from cascade.graph.build import build_graph
 from cascade.graph.exceptions import CycleError
+from cascade.graph.hashing import HashingService
 from cascade.spec.constraint import ResourceConstraint
 
 KERNELS = list(dict.fromkeys((_kernel.hot, _hot_py)))
@@ -141,11 +144,11 @@ class Builder:
         traced = self.hot.trace(lazy)
         names = {o.callee.serial: o.callee.name for o in traced.operations if o.callee is not None}
         records = [
-            (names.get(r.serial, ""), r.flags, r.positional, r.keywords, r.condition, r.constraints, r.after)
+            (names.get(r.serial, ""), r.flags, r.positional, r.keywords, r.condition, r.constraints, r.after, r.equal)
             for r in decode(traced.key, traced.names)
         ]
-        codes = [(o.codes, o.keywords, o.flags, o.condition, o.amounts, o.after) for o in traced.operations]
-        return records, codes, len(traced.leaves), bool(traced.unkeyed)
+        codes = [(o.codes, o.keywords, o.flags, o.condition, o.amounts, o.after, o.equal) for o in traced.operations]
+        return records, codes, len(traced.leaves), traced.unkeyed
 
 
 # ------------------------------------------------------------------------------------------------------- properties
@@ -166,9 +169,11 @@ def test_a_key_can_be_read_back(hot: Any, drawn: Any) -> None:
 @pytest.mark.parametrize("hot", KERNELS, ids=lambda hot: hot.kernel_name)
 @given(drawn=expressions())
 def test_leaves_are_not_in_the_key(hot: Any, drawn: Any) -> None:
-    """The same structure with other leaves, keys of dicts and routes among them, has the same key."""
+    """The same structure of impure calls with other leaves, keys of dicts and routes among them, has the same key."""
     one, other = Builder(hot), Builder(hot, lambda value: value if value is None else object())  # run_if(None) is none
     other.tasks = one.tasks
+    for task in one.tasks:
+        task.pure = False
     first, second = hot.trace(one.build(drawn)), hot.trace(other.build(drawn))
 
     assert first.key == second.key
@@ -341,13 +346,76 @@ def test_a_changed_task_is_another(attribute: str, value: Any) -> None:
     assert getattr(changing, attribute) is value
 
 
-def test_two_calls_of_a_pure_task_may_be_one() -> None:
-    """No plan may be kept for an expression with two calls of a pure task."""
+def merged(lazy: Any) -> Any:
+    """Return the operation that stands for each operation, or why nobody can tell at a glance."""
+    traced = _kernel.trace(lazy)
+    assert [r.equal for r in decode(traced.key, traced.names)] == [o.equal for o in traced.operations]
+    return traced.unkeyed or [o.equal for o in traced.operations]
+
+
+SCALARS = [None, True, False, 0, 1, -1, 10**30, 0.0, -0.0, 1.0, math.nan, "", "1", "a", b"", b"1"]
+
+
+@given(values=st.lists(st.tuples(st.sampled_from(SCALARS), st.sampled_from(SCALARS)), min_size=2, max_size=5))
+def test_equal_calls_of_a_pure_task_are_known_by_type_and_value(values: Any) -> None:
+    """The classes in the key are those of the calls' content, and calls of calls have those of their arguments."""
+    pure = _kernel.Task(body, "clean", pure=True)
+    traced = _kernel.trace(f(*[pure(pure(a), x=b) for a, b in values]))
+    ids: dict[str, Any] = {}
+    seen: dict[str, int] = {}
+
+    for position, operation in enumerate(traced.operations[:-1]):
+        found = HashingService().compute_structural_hash(operation.lazy, ids)
+        ids[operation.lazy._uuid] = SimpleNamespace(structural_id=found)
+        assert operation.equal == seen.get(found, -1)
+        seen.setdefault(found, position)
+    assert not traced.unkeyed
+
+
+def test_what_is_no_scalar_is_equal_to_itself_only_if_it_is_one_object() -> None:
+    """One object twice is one value; of two, only the content could tell: then no plan is kept."""
+    pure = _kernel.Task(body, "clean", pure=True)
+    one, other = [1], [1]
+
+    assert merged(f(pure(one), pure(one))) == [-1, 0, -1]
+    assert "pure task" in merged(f(pure(one), pure(other)))
+    assert merged(f(pure(one), pure(1))) == [-1, -1, -1]  # of another type, so not equal
+    assert merged(f(pure(one, 1), pure(other, 2))) == [-1, -1, -1]  # another argument differs
+    assert "pure task" in merged(f(pure([g()]), pure([g()])))
+
+
+def test_policies_and_names_count_when_calls_are_compared() -> None:
+    """Calls that retry alike are compared; other policies and another order of names leave it to the content."""
     pure = _kernel.Task(body, "clean", pure=True)
 
-    assert "pure task" in _kernel.trace(f(pure(1), pure(2))).unkeyed
-    assert not _kernel.trace(f(pure(1), g(2))).unkeyed
-    assert not _kernel.trace(shared(lambda: pure(1))).unkeyed
+    assert merged(f(pure(1).with_retry(2), pure(1).with_retry(2))) == [-1, 0, -1]
+    assert merged(f(pure(1).with_retry(2), pure(1).with_retry(2, delay=1))) == [-1, -1, -1]
+    assert merged(f(pure(1).with_retry(2), pure(1))) == [-1, -1, -1]
+    assert merged(f(pure(1), pure(1).with_cache(object()))) == [-1, -1, -1]
+    assert "pure task" in merged(f(pure(1).with_cache(object()), pure(1).with_cache(object())))
+    assert "pure task" in merged(f(pure(a=1, b=2), pure(b=2, a=1)))
+    assert merged(f(pure(a=1), pure(b=1), pure(1))) == [-1, -1, -1, -1]
+    one = g()
+    assert merged(f(pure.map(a=one), pure(a=one))) == [-1, -1, -1, -1]
+    assert merged(f(pure.map(a=one), pure.map(a=one))) == [-1, -1, 1, -1]
+
+
+def test_a_crowd_of_pure_calls_is_not_compared() -> None:
+    """Comparing each with each has a limit; then no plan is kept, equal calls are one all the same."""
+    pure = _kernel.Task(body, "clean", pure=True)
+
+    assert merged(f(*map(pure, range(64)), pure(0))) == [-1] * 64 + [0, -1]
+    assert "pure task" in merged(f(*map(pure, range(66)), pure(0)))
+    assert len(build_graph(f(*map(pure, range(66)), pure(0)))[0].nodes) == 67
+
+
+def test_equal_calls_of_two_tasks_are_two() -> None:
+    """Tasks are told apart, equal in everything or not, whether the tracer or the content decides."""
+    one, other = (_kernel.Task(body, "clean", pure=True) for _ in range(2))
+
+    for value in (1, [1]):
+        graph, _ = build_graph(f(g(one(value)), other(value), one([value]), one([value])))
+        assert [n.name for n in graph.nodes].count("clean") == 3
 
 
 # ------------------------------------------------------------------------------------------- what contains itself

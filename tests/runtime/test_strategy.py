@@ -241,6 +241,36 @@ def test_no_step_after_the_second_is_cold_or_warm():
     assert engine.stats.nodes == 1001
 
 
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_equal_calls_of_a_pure_task_are_one_in_hot_steps_too(kind):
+    """A loop over pure calls is planned once for each way in which they are equal; each is called once a step."""
+    calls = []
+
+    def square(x):
+        calls.append(x)
+        return x * x
+
+    async def asquare(x):
+        return square(x)
+
+    pure = Task(square if kind == "sync" else asquare, pure=True)
+
+    @task
+    def step(n, found):
+        return step(n - 1, gather([pure(n % 3), pure(n % 2), pure(pure(n % 2))])) if n else found
+
+    @task
+    def gather(found):
+        return found
+
+    engine = make_engine()
+
+    assert run(step(60, None), engine) == [1, 1, 1]
+    assert (engine.stats.warm, engine.stats.cold) == (0, 3)  # the two calls are equal or not; and the first step
+    assert engine.stats.hot == 58
+    assert len(calls) == sum(len({n % 3, n % 2}) + 1 for n in range(1, 61))
+
+
 def test_with_hot_off_every_step_is_processed_in_full():
     """``hot=False`` runs nothing hot, and the programs still serve as plans."""
     engine = make_engine(hot=False)

@@ -487,12 +487,12 @@ class GraphExecutionStrategy:
             self.bus.publish(event(run_id=run_id, task_id=node.structural_id, task_name=node.name, **fields))
 
     def hot_id(self, program: Any, op: int) -> str:
-        """Return the id of a program's node; within this strategy it belongs to the position."""
+        """Return the id of an operation's node; within this strategy it belongs to the position."""
         template = program.table
         if template.ids is None:
             seed = os.urandom(16).hex()
             template.ids = [sha256(f"{seed}/{i}".encode()).hexdigest() for i in range(len(template.protos))]
-        return str(template.ids[op])
+        return str(template.ids[template.node_of[op]])
 
     def _progress(self, run: Run, frame: Any, final: bool = False) -> None:
         """Publish how far a loop is, at most ten times a second."""
