@@ -76,6 +76,17 @@ cdef extern from *:
         cascade_frame_visit = all;
         type->tp_traverse = cascade_frame_traverse;
     }
+    static inquiry cascade_base_clear;
+    static void (*cascade_frame_clear_all)(PyObject *);
+    static int cascade_frame_clear(PyObject *self) {
+        cascade_frame_clear_all(self);
+        return cascade_base_clear ? cascade_base_clear(self) : 0;
+    }
+    static void cascade_patch_clear(PyTypeObject *type, void (*all)(PyObject *)) {
+        cascade_base_clear = type->tp_clear;
+        cascade_frame_clear_all = all;
+        type->tp_clear = cascade_frame_clear;
+    }
     static int cascade_visit_one(PyObject *o, void *visit, void *arg) { return o ? ((visitproc)visit)(o, arg) : 0; }
     #define CASCADE_CONTAINER (Py_TPFLAGS_LIST_SUBCLASS | Py_TPFLAGS_TUPLE_SUBCLASS | Py_TPFLAGS_DICT_SUBCLASS)
     """
@@ -90,6 +101,8 @@ cdef extern from *:
     void cascade_make_vectorcall(PyTypeObject*, Py_ssize_t) noexcept
     ctypedef int (*cascade_visit_all)(PyObject*, void*, void*) noexcept
     void cascade_patch_traverse(PyTypeObject*, cascade_visit_all) noexcept
+    ctypedef void (*cascade_clear_all)(PyObject*) noexcept
+    void cascade_patch_clear(PyTypeObject*, cascade_clear_all) noexcept
     int cascade_visit_one(PyObject*, void*, void*) noexcept
     unsigned long CASCADE_CONTAINER
     unsigned long Py_TPFLAGS_LIST_SUBCLASS
@@ -114,6 +127,7 @@ cdef extern from *:
     int DICT_NEXT "PyDict_Next"(PyObject*, Py_ssize_t*, PyObject**, PyObject**) noexcept
     Py_ssize_t DICT_SIZE "PyDict_GET_SIZE"(PyObject*) noexcept
     PyObject* PyErr_Occurred() noexcept
+    void PyErr_SetString(object, const char*) noexcept
     void PyErr_NoMemory() noexcept
     double PyFloat_AS_DOUBLE(PyObject*) noexcept
     int PyObject_RichCompareBool(PyObject*, PyObject*, int) noexcept
@@ -296,7 +310,7 @@ cdef class Callee:
     cdef tuple _injects
     cdef object __weakref__
 
-    def __init__(self, func, name, pure, mode, is_async):
+    def __cinit__(self, func, name, pure, mode, is_async):  # not __init__: what runs may hold no reference of its own
         self.func = func
         self.name = name
         self.pure = pure
@@ -339,6 +353,9 @@ cdef object _check_mode(mode):
     return mode
 
 
+cdef Callee _UNMADE = Callee(None, "unmade task", False, None, False)  # of a task whose __init__ has not run
+
+
 ctypedef PyObject* (*vectorcall_t)(PyObject*, PyObject**, size_t, PyObject*) noexcept
 
 
@@ -361,6 +378,7 @@ cdef class Task:
 
     def __cinit__(self, *args, **kwargs):
         self.vectorcall = _task_vectorcall
+        self._callee = _UNMADE
 
     def __init__(self, func, name=None, pure=False, mode=None):
         if not callable(func):
@@ -488,6 +506,8 @@ cdef class _Extras:
     cdef object condition
     cdef object test  # the lazy result that judges: the condition itself, or a call that returns a Router's value
     cdef object constraints
+    cdef dict amounts  # of the constraints, see _amounts
+    cdef int64_t amounts_attempt
     cdef list predecessors
     cdef object jump
 
@@ -519,6 +539,8 @@ cdef class _Lazy:
         """Move the keywords into a dict that may be handed out."""
         cdef Py_ssize_t npos, i
         cdef dict found
+        if self.values is None:  # __init__ has not run
+            self.values = ()
         if self.keywords is None:
             found = {}
             if self.names is not None:
@@ -674,7 +696,7 @@ cdef class LazyResult(_Lazy):
     def args(self):
         if self.names is not None:
             self.open_keywords()
-        return self.values
+        return self.values if self.values is not None else ()
 
     @args.setter
     def args(self, value):
@@ -851,9 +873,11 @@ cdef PyTypeObject* T_RETRY = <PyTypeObject*>RetryPolicy
 cdef PyTypeObject* T_COROUTINE = cascade_coroutine()
 
 
-def call_of(lazy):
+def call_of(_Lazy lazy not None):
     """Return (task or factory, positional values followed by keyword values, keyword names) of a lazy result."""
     cdef _Lazy one = lazy
+    if one.values is None:
+        one.open_keywords()
     if one.keywords is not None:
         return one.source, (*one.values, *one.keywords.values()), tuple(one.keywords)
     return one.source, one.values, one.names if one.names is not None else ()
@@ -1087,20 +1111,17 @@ cdef int _make_plain(Router router) except -1:
 
 
 cdef Router _plain_router(Router router):
-    """Return a Router whose selector is a lazy result and whose routes are lazy results or plain values.
+    """Return a new Router whose selector is a lazy result and whose routes are lazy results or plain values.
 
-    Whatever else holds markers (containers, Routers, inject markers) becomes a call that returns its value, so that it
+    It stays as it is now, whatever becomes of the user's. Whatever else holds markers (containers, Routers, inject markers) becomes a call that returns its value, so that it
     can be pruned like any other route.
     """
-    selector, routes = router.selector, router.routes
-    changed = {key: LazyResult(_gather, (route,), {}) for key, route in routes.items() if _is_compound(route)}
-    if changed or not isinstance(routes, dict):
-        routes = {key: changed.get(key, route) for key, route in routes.items()}
-    if not _is_lazy(<PyObject*>selector):
-        selector = LazyResult(_gather, (selector,), {})
-    if selector is router.selector and routes is router.routes:
-        routes = dict(routes)  # a snapshot: what it was when the step began
-    return Router(selector, routes)
+    selector = router.selector
+    routes = {
+        key: LazyResult(_gather, (route,), {}) if _is_compound(route) else route
+        for key, route in router.routes.items()
+    }
+    return Router(selector if _is_lazy(<PyObject*>selector) else LazyResult(_gather, (selector,), {}), routes)
 
 
 cdef bint _is_compound(object value) except -1:
@@ -1275,12 +1296,15 @@ cdef int _needs_of(_Lazy lazy) noexcept:
     """Note all dependencies of a lazy, so that the first of them is walked first; 1 if all values are leaves."""
     global _visits
     cdef Py_ssize_t start = _visit_count, i, end
-    cdef PyObject** items = cascade_items(<PyObject*>lazy.values)
+    cdef PyObject** items
     cdef PyObject* key
     cdef PyObject* value
     cdef Py_ssize_t at = 0
     cdef Visit swap
     cdef int found, plain = 1
+    if lazy.values is None:  # __init__ has not run
+        lazy.values = ()
+    items = cascade_items(<PyObject*>lazy.values)
     for i in range(TUPLE_SIZE(<PyObject*>lazy.values)):
         found = _need_value(items[i])
         if found <= 0:
@@ -1294,7 +1318,7 @@ cdef int _needs_of(_Lazy lazy) noexcept:
                 if found < 0:
                     return -1
                 plain = 0
-    if lazy.extras is not None and _needs_of_policies(lazy.extras) < 0:
+    if lazy.extras is not None and _needs_of_policies(lazy, lazy.extras) < 0:
         return -1
     end = _visit_count - 1
     while start < end:
@@ -1306,7 +1330,7 @@ cdef int _needs_of(_Lazy lazy) noexcept:
     return plain
 
 
-cdef int _needs_of_policies(_Extras extras) noexcept:
+cdef int _needs_of_policies(_Lazy lazy, _Extras extras) noexcept:
     cdef PyObject* key
     cdef PyObject* value
     cdef Py_ssize_t at = 0, i
@@ -1314,25 +1338,40 @@ cdef int _needs_of_policies(_Extras extras) noexcept:
     if extras.test is not None and _need(<PyObject*>extras.test) < 0:
         return -1
     if extras.constraints is not None:
-        amounts = _amounts(extras.constraints)
+        if extras.amounts_attempt != _attempt:
+            _put_trouble("amounts", lazy)
+            return -1
+        amounts = _amounts(extras)
         if amounts is not None:
             while DICT_NEXT(<PyObject*>amounts, &at, &key, &value):
                 if _is_lazy(value) and _need(value) < 0:
                     return -1
     if extras.predecessors is not None:
         for i in range(LIST_SIZE(<PyObject*>extras.predecessors)):
+            if not _is_lazy(LIST_ITEM(<PyObject*>extras.predecessors, i)):
+                _put_trouble("after", lazy)
+                return -1
             if _need(LIST_ITEM(<PyObject*>extras.predecessors, i)) < 0:
                 return -1
     return 0
 
 
-cdef dict _amounts(object constraints):
-    """The requirements of a constraint; anything else that was set as one counts as a policy without amounts."""
-    cdef object found
-    if not isinstance(constraints, _hooks["constraint"]):
-        return None
-    found = constraints.requirements
-    return found if type(found) is dict else None
+cdef dict _amounts(_Extras extras):
+    """The requirements of a constraint as they were when this attempt began."""
+    return extras.amounts
+
+
+cdef int _read_amounts(_Lazy lazy) except -1:
+    """Snapshot the requirements; anything else that was set as a constraint counts as a policy without amounts.
+
+    Runs Python code, which a trace must not: it stops, and begins again.
+    """
+    cdef object constraints = lazy.extras.constraints, found = None
+    if isinstance(constraints, _hooks["constraint"]):
+        found = constraints.requirements
+    lazy.extras.amounts = dict(found) if type(found) is dict else None
+    lazy.extras.amounts_attempt = _attempt
+    return 0
 
 
 cdef class Frame
@@ -1432,6 +1471,9 @@ cdef int _record(Frame frame, PyObject* lazy, Py_ssize_t register, bint plain) n
         if flags & f_CONSTANT and cascade_type(<PyObject*>(<_Lazy>lazy).extras.condition) == T_TASK:
             _untested(<_Lazy>lazy)
             return -1
+    if npos > COUNT_MASK or nkw > COUNT_MASK:
+        _too_many()
+        return -1
     if _put((<Callee>callee).serial if callee != NULL else 0) < 0:
         return -1
     head = _key_count
@@ -1486,6 +1528,10 @@ cdef int _record(Frame frame, PyObject* lazy, Py_ssize_t register, bint plain) n
     if callee != NULL and (<Callee>callee).pure:
         return _merge(frame, register, head, flags)
     return 0
+
+
+cdef void _too_many() noexcept:
+    PyErr_SetString(OverflowError, "a call takes at most 1048575 positional and 1048575 keyword arguments")
 
 
 cdef int _merge(Frame frame, Py_ssize_t register, Py_ssize_t head, int64_t flags) noexcept:
@@ -1671,7 +1717,7 @@ cdef int64_t _flags_of(_Extras extras) noexcept:
     if extras.condition is not None:
         flags |= f_CONDITION if extras.test is not None else f_CONSTANT
     if extras.constraints is not None:
-        amounts = _amounts(extras.constraints)
+        amounts = _amounts(extras)
         if amounts is not None and DICT_SIZE(<PyObject*>amounts):
             flags |= f_CONSTRAINTS
     if extras.predecessors is not None and LIST_SIZE(<PyObject*>extras.predecessors):
@@ -1689,7 +1735,7 @@ cdef int _put_policies(_Extras extras, int64_t flags) noexcept:
     if flags & f_CONDITION and _put((<_Lazy>extras.test).register) < 0:
         return -1
     if flags & f_CONSTRAINTS:
-        amounts = _amounts(extras.constraints)
+        amounts = _amounts(extras)
         if _put(DICT_SIZE(<PyObject*>amounts)) < 0:
             return -1
         while DICT_NEXT(<PyObject*>amounts, &at, &key, &value):
@@ -1896,6 +1942,8 @@ cdef int _close(Frame frame, _Lazy lazy, Py_ssize_t* made) noexcept:
     global _key_count, _name_count
     cdef Cursor* cursor = &_cursors[_cursor_count]
     cdef Met* met = _met(cursor.item)
+    if met == NULL:
+        return -1
     if not cursor.found:
         _key_count = cursor.tokens
         _name_count = cursor.names
@@ -1932,6 +1980,9 @@ cdef struct Ints:
 
 
 cdef inline int _add(Ints* ints, Py_ssize_t value) noexcept:
+    if value > 0x7FFFFFFF or ints.count >= 0x7FFFFFFF:
+        PyErr_NoMemory()
+        return -1
     if ints.count == ints.room and _grow(<void**>&ints.at, &ints.room, sizeof(int32_t), 0) < 0:
         return -1
     ints.at[ints.count] = <int32_t>value
@@ -2193,7 +2244,7 @@ cdef class Program:
     cdef readonly tuple tasks
     cdef readonly tuple why
     cdef readonly bint hot
-    cdef public bint open
+    cdef bint is_open
     cdef public int64_t epoch
     cdef bint touched
     cdef bint needs_resources
@@ -2216,6 +2267,15 @@ cdef class Program:
 
     def __len__(self):
         return self.count
+
+    @property
+    def open(self):
+        """Whether it may run hot in this epoch; never if it is not ``hot``."""
+        return self.is_open
+
+    @open.setter
+    def open(self, value):
+        self.is_open = bool(value) and self.hot
 
     @property
     def key(self):
@@ -2252,7 +2312,12 @@ def compile_program(Frame frame not None, offsets, indices):
     cdef Program program
     if not frame.waits:
         raise RuntimeError("no expression of this frame waits for full processing")
-    program = _compiled(frame)
+    frame._check_idle()
+    frame.running = True  # reading signatures may run anything
+    try:
+        program = _compiled(frame)
+    finally:
+        frame.running = False
     _view(offsets, &starts)
     try:
         _view(indices, &members)
@@ -2446,6 +2511,12 @@ cdef int _schedule(Program program, View* starts, View* members) except -1:
                 ops[count] = <int32_t>i
                 count += 1
         for stage in range(starts.count - 1):
+            if not 0 <= starts.at[stage] <= starts.at[stage + 1] <= members.count:
+                raise ValueError(f"stage {stage} of the plan lies outside its indices")
+            for i in range(starts.at[stage], starts.at[stage + 1]):
+                if members.at[i] < 0:
+                    raise ValueError(f"index {i} of the plan is negative")
+        for stage in range(starts.count - 1):
             if place >= 0:
                 place = _schedule_stage(program, starts.at[stage], starts.at[stage + 1], members, ops, done, place)
         if place != count or program.order[place - 1] != program.count - 1:
@@ -2511,7 +2582,7 @@ cdef class ProgramCache:
     cdef PyObject* last[MEMO_SIZE]  # borrowed from programs, by serial of the root's callee
     cdef object __weakref__
 
-    def __init__(self, max_size=1024):
+    def __cinit__(self, max_size=1024):  # not __init__: the memo borrows from the dict
         self.max_size = max_size
         self.programs = {}
 
@@ -2668,7 +2739,7 @@ cdef class Frame:
     cdef int32_t credit, batch  # nodes until the clock is asked again
     cdef double asked
 
-    def __init__(self, ProgramCache cache not None, dict resources not None, bint hot=True):
+    def __cinit__(self, ProgramCache cache not None, dict resources not None, bint hot=True):
         self.cache = cache
         self.resources = resources
         self.hot = hot
@@ -2762,6 +2833,11 @@ cdef class Frame:
             raise RuntimeError("no expression of this frame waits for full processing")
         return 0
 
+    cdef int _check_idle(self) except -1:
+        if self.running:
+            raise RuntimeError("this frame is running")
+        return 0
+
     cdef Op* _op(self, Py_ssize_t op) except NULL:
         """An operation of the top level."""
         cdef Level* level
@@ -2791,35 +2867,50 @@ cdef class Frame:
 
     def arguments(self, Py_ssize_t op):
         """Return the arguments of an operation of the top level."""
-        self._op(op)
+        _check_ready(self, op)
         return _arguments(self, op)
 
     # What a strategy does.
 
     def begin(self, lazy):
         """Start with an expression. The frame must be new or done."""
-        if self.level_count or self.waits or self.running:
+        self._check_idle()
+        if self.level_count or self.waits:
             raise RuntimeError("this frame is evaluating something already")
         if not _is_lazy(<PyObject*>lazy):
             raise TypeError(f"a frame evaluates lazy results, not {type(lazy).__name__}")
         self.done = False
-        _push(self, <PyObject*>lazy, -1)
+        self.running = True
+        try:
+            _push(self, <PyObject*>lazy, -1)
+        finally:
+            self.running = False
 
     def enter(self, Program program not None):
         """Run hot what waits for full processing."""
         cdef Level* level
+        self._check_idle()
         self._check_waiting()
         level = &self.levels[self.level_count - 1]
         if program.count != self.op_count - level.ops or program.leaf_count != self.leaf_count - level.leaves:
             raise ValueError("this program was compiled for another expression")
+        if program._key_count != self.key_count or memcmp(
+            program._key, self.key, <size_t>self.key_count * sizeof(int64_t)
+        ):
+            raise ValueError("this program was compiled for another expression")
+        if not program.hot:
+            raise ValueError(f"this program cannot run hot: {', '.join(program.why)}")
         INCREF(<PyObject*>program)
         level.program = <PyObject*>program
+        self.running = True
         self._stop_waiting()
+        self.running = False
 
     cdef void _stop_waiting(self):
         cdef Level* level = &self.levels[self.level_count - 1]
         cdef Py_ssize_t i
         cdef PyObject* lazy
+        cdef PyObject* result
         self.waits = False
         self.waiting_program = None
         self.waiting_results = None
@@ -2828,13 +2919,24 @@ cdef class Frame:
         for i in range(level.ops, self.op_count):
             lazy = self.ops[i].lazy
             self.ops[i].lazy = NULL
+            result = self.ops[i].result  # it ran hot before: it runs again
+            self.ops[i].result = NULL
             XDECREF(lazy)
+            XDECREF(result)
 
     def finish(self, value):
         """Give the value that the target's function returned in full processing; it may be lazy."""
+        self._check_idle()
+        self._check_waiting()
+        self.running = True  # finalisers that run now find the frame occupied
+        try:
+            self._finish(value)
+        finally:
+            self.running = False
+
+    cdef int _finish(self, value) except -1:
         cdef int32_t parent
         cdef object name
-        self._check_waiting()
         parent = self.levels[self.level_count - 1].parent
         name = _op_name(&self.ops[self.op_count - 1])
         self._stop_waiting()
@@ -2847,9 +2949,18 @@ cdef class Frame:
             self._complete(<PyObject*>value, parent)
         else:
             _push(self, <PyObject*>following, parent)
+        return 0
 
     def suspend(self):
         """Hand the rest of the top level over to full processing; ``results`` has what has been computed."""
+        self._check_idle()
+        self.running = True
+        try:
+            self._suspend()
+        finally:
+            self.running = False
+
+    cdef int _suspend(self) except -1:
         cdef Level* level
         cdef Program program
         cdef Py_ssize_t i, op
@@ -2873,8 +2984,10 @@ cdef class Frame:
         self.waiting_program = program
         self.waiting_results = results
         self.waits = True
-        DECREF(level.program)
+        self.steps -= 1  # it is not a hot step after all
         level.program = NULL
+        DECREF(<PyObject*>program)
+        return 0
 
     cdef object _stand_ins(self):
         """Give the operations of a hot level lazies again: they were let go of when it was entered. The target's."""
@@ -2901,6 +3014,8 @@ cdef class Frame:
 
     def resume(self, value):
         """Give the value of the awaitable."""
+        self._check_idle()
+        self._op(self.op)
         self.awaitable = self.yielded = None
         XDECREF(self.inbox)
         INCREF(<PyObject*>value)
@@ -2908,6 +3023,7 @@ cdef class Frame:
 
     def again(self):
         """Try the failed operation once more."""
+        self._check_idle()
         self.error = self.awaitable = self.yielded = None
 
     def settle(self, values):
@@ -2916,14 +3032,22 @@ cdef class Frame:
         cdef Op* op
         cdef PyObject* old
         cdef list group = self.group
-        if len(group) != len(values):
-            raise ValueError(f"{len(values)} values for {len(group)} operations")
-        for number, value in zip(group, values):
-            op = self._op(number)
-            old = op.result
-            INCREF(<PyObject*>value)
-            op.result = <PyObject*>value
-            XDECREF(old)
+        cdef tuple finals = tuple(values)
+        self._check_idle()
+        if group is None:
+            raise RuntimeError("no group of this frame is running")
+        if len(group) != len(finals):
+            raise ValueError(f"{len(finals)} values for {len(group)} operations")
+        self.running = True
+        try:
+            for number, value in zip(group, finals):
+                op = self._op(number)
+                old = op.result
+                INCREF(<PyObject*>value)
+                op.result = <PyObject*>value
+                XDECREF(old)
+        finally:
+            self.running = False
         level = &self.levels[self.level_count - 1]
         level.place += <int32_t>len(group)
         self.nodes += len(group)
@@ -2933,7 +3057,11 @@ cdef class Frame:
         """Drop everything that is held."""
         if self.running:
             raise RuntimeError("this frame is running")
-        self._release_all()
+        self.running = True
+        try:
+            self._release_all()
+        finally:
+            self.running = False
         self.value = self.awaitable = self.yielded = self.error = self.group = None
         self.cache.steps += self.steps
         self.cache.nodes += self.nodes
@@ -2945,6 +3073,7 @@ cdef class Frame:
         self.inbox = NULL
         XDECREF(inbox)
         self.waits = False
+        self.done = False
         self.waiting_lazy = None
         self.waiting_program = None
         self.waiting_results = None
@@ -2997,6 +3126,7 @@ cdef int _push(Frame frame, PyObject* lazy, int32_t parent) except -1:
     cdef Py_ssize_t ops = frame.op_count, leaves = frame.leaf_count
     cdef Level* level
     cdef PyObject* found
+    cdef object held
     cdef int64_t serial
     if frame.level_count == frame.level_room:
         if _grow(<void**>&frame.levels, &frame.level_room, sizeof(Level), 0) < 0:
@@ -3016,10 +3146,11 @@ cdef int _push(Frame frame, PyObject* lazy, int32_t parent) except -1:
     if not _unkeyed:
         serial = _key_serial(frame)
         found = frame.cache.find(serial)
+    held = <object>found  # looking at resources may clear the cache
     frame.level_count += 1
     if found != <PyObject*>None:
         if (
-            (<Program>found).open and frame.hot and (<Program>found).epoch == frame.cache.epoch
+            (<Program>found).is_open and frame.hot and (<Program>found).epoch == frame.cache.epoch
             and (not (<Program>found).needs_resources or _has_resources(frame, <Program>found))
         ):
             INCREF(found)
@@ -3044,16 +3175,18 @@ cdef bint _push_flat(Frame frame, PyObject* lazy, int32_t parent) except -1:
     cdef PyObject* found
     cdef PyObject** items
     cdef PyTypeObject* kind
+    cdef object held
     cdef int64_t* key
     cdef int64_t head
-    cdef Py_ssize_t i, nkw = 0, count = TUPLE_SIZE(values), budget = 64
+    cdef Py_ssize_t i, nkw = 0, count, budget = 64
     cdef Op* op
     cdef Level* level
     if (
         cascade_type(lazy) != T_LAZY or cascade_type(source) != T_TASK
-        or (<_Lazy>lazy).keywords is not None or (<_Lazy>lazy).extras is not None
+        or (<_Lazy>lazy).keywords is not None or (<_Lazy>lazy).extras is not None or values == <PyObject*>None
     ):
         return False
+    count = TUPLE_SIZE(values)
     callee = <PyObject*>(<Task>source)._callee
     found = frame.cache.last[(<Callee>callee).serial & (MEMO_SIZE - 1)]
     if found == NULL or (<Program>found).count != 1:
@@ -3077,10 +3210,13 @@ cdef bint _push_flat(Frame frame, PyObject* lazy, int32_t parent) except -1:
         elif kind == T_LAZY or kind == T_MAPPED or kind == T_ROUTER or kind == T_INJECT or kind == T_TASK:
             return False
     if (
-        not (<Program>found).open or not frame.hot or (<Program>found).epoch != frame.cache.epoch
-        or ((<Program>found).needs_resources and not _has_resources(frame, <Program>found))
+        not (<Program>found).is_open or not frame.hot or (<Program>found).epoch != frame.cache.epoch
     ):
         return False
+    if (<Program>found).needs_resources:
+        held = <object>found
+        if not _has_resources(frame, <Program>found):
+            return False
     if frame.op_count == frame.op_room and _grow(<void**>&frame.ops, &frame.op_room, sizeof(Op), 0) < 0:
         raise MemoryError()
     (<Program>found).touched = True
@@ -3112,11 +3248,18 @@ cdef inline int64_t _key_serial(Frame frame) noexcept:
     return (<Callee>callee).serial if callee != NULL else 0
 
 
-cdef bint _has_resources(Frame frame, Program program) except -1:
+cdef int _has_resources(Frame frame, Program program) except -1:
+    """Whether all resources are there. Comparing names may run Python code; it must not end up in another trace."""
+    cdef dict resources = frame.resources
+    cdef int64_t epoch = _epoch, attempt = _attempt
+    cdef bint found = True
     for name in program.requires:
-        if name not in frame.resources:
-            return False
-    return True
+        if name not in resources:
+            found = False
+            break
+    if _epoch != epoch or _attempt != attempt:
+        raise RuntimeError("the name of a resource ran a workflow when it was compared")
+    return found
 
 
 cdef int _wait(Frame frame, PyObject* lazy, Level* level) except -1:
@@ -3125,37 +3268,43 @@ cdef int _wait(Frame frame, PyObject* lazy, Level* level) except -1:
     for i in range(count):  # own before anything is allocated
         frame.ops[level.ops + i].lazy = _lazies[i]
         INCREF(_lazies[i])
-    for i in range(_name_count):
-        INCREF(_names[i])
-    frame.waits = True
-    frame.waiting_lazy = <object>lazy
-    frame.is_unkeyed = _unkeyed
     if frame.key_room < _key_count:
         if _grow(<void**>&frame.key, &frame.key_room, sizeof(int64_t), _key_count) < 0:
+            frame._pop()
             raise MemoryError()
     memcpy(frame.key, _key, <size_t>_key_count * sizeof(int64_t))
     frame.key_count = _key_count
-    frame.names = _owned_names()
-    frame.waiting_results = {}
+    frame.is_unkeyed = _unkeyed
+    frame.waiting_lazy = <object>lazy
+    try:
+        frame.names = _owned_names()
+        frame.waiting_results = {}
+    except MemoryError:
+        frame._pop()
+        raise
+    frame.waits = True  # last: from here on the level may be read
     return 0
 
 
 cdef tuple _owned_names():
-    """Return the names of the key, whose references are owned already, as a tuple."""
+    """Return the names of the key as a tuple, and let go of those that this trace interned."""
     cdef Py_ssize_t i, count = _name_count
-    cdef PyObject** mine = <PyObject**>malloc(<size_t>(count + 1) * sizeof(PyObject*))
-    cdef list found
-    if mine == NULL:
+    cdef PyObject* names = NULL
+    cdef tuple found
+    cdef int collecting = PyGC_Disable()  # a finaliser that traces would write over the names
+    names = TUPLE_NEW(count)
+    if collecting:
+        PyGC_Enable()
+    if names == NULL:
         raise MemoryError()
-    memcpy(mine, _names, <size_t>count * sizeof(PyObject*))
+    for i in range(count):
+        INCREF(_names[i])
+        TUPLE_SET(names, i, _names[i])
+    found = <tuple>names
+    DECREF(names)
     if _made_count:
         _release_made()
-    found = []  # allocating may run finalisers, and these may trace: the scratch buffers are no longer needed
-    for i in range(count):
-        found.append(<object>mine[i])
-        DECREF(mine[i])
-    free(mine)
-    return tuple(found)
+    return found
 
 
 cdef void _release_made() noexcept:
@@ -3186,6 +3335,11 @@ cdef int _give_up(Frame frame, Py_ssize_t ops, Py_ssize_t leaves) except -1:
     if trouble[0] == "router":
         _make_plain(trouble[1][0])
         return 0
+    if trouble[0] == "amounts":
+        _read_amounts(trouble[1][0])
+        return 0
+    if trouble[0] == "after":
+        raise TypeError(f"_dependencies takes lazy results, nothing else: {trouble[1][0]!r}")
     raise _problem(trouble[0], trouble[1])
 
 
@@ -3259,8 +3413,9 @@ cdef PyObject** _assemble(Frame frame, Level* level, Py_ssize_t number, Py_ssize
     cdef PyObject** leaves = frame.leaves + level.leaves
     cdef Py_ssize_t room = instruction.codes_end - instruction.codes + instruction.injected_count + 2
     cdef PyObject** stack = <PyObject**>malloc(<size_t>(2 * room) * sizeof(PyObject*))
-    cdef PyObject** made = stack + room  # containers in the order in which they were built, borrowed
+    cdef PyObject** made = stack + room  # containers in the order in which they were built, owned
     cdef Py_ssize_t top = 1, made_count = 0, at, i
+    cdef dict resources = frame.resources
     cdef int32_t* codes = program.codes
     cdef int32_t code
     cdef PyObject* one
@@ -3295,6 +3450,7 @@ cdef PyObject** _assemble(Frame frame, Level* level, Py_ssize_t number, Py_ssize
             if one == NULL:
                 break
             top -= codes[at + 1]
+            INCREF(one)  # hashing a key may empty a container that was built before
             made[made_count] = one
             made_count += 1
         stack[top] = one
@@ -3302,16 +3458,23 @@ cdef PyObject** _assemble(Frame frame, Level* level, Py_ssize_t number, Py_ssize
         at += 1 + _operands(code)
     else:
         for i in range(instruction.injected_count):
-            one = DICT_GET(<PyObject*>frame.resources, TUPLE_ITEM(<PyObject*>program.injected, instruction.injected + i))
+            one = DICT_GET(<PyObject*>resources, TUPLE_ITEM(<PyObject*>program.injected, instruction.injected + i))
             if one == NULL:
-                _not_active(program, instruction.injected + i)
+                if PyErr_Occurred() == NULL:
+                    _not_active(program, instruction.injected + i)
                 break
             INCREF(one)
             stack[top] = one
             top += 1
         else:
+            while made_count:
+                made_count -= 1
+                DECREF(made[made_count])
             total[0] = top - 1
             return stack
+    while made_count:
+        made_count -= 1
+        DECREF(made[made_count])
     while top > 1:
         top -= 1
         DECREF(stack[top])
@@ -3389,12 +3552,35 @@ cdef tuple _arguments(Frame frame, Py_ssize_t number):
     return found[:npos], dict(zip(keywords, found[npos:]))
 
 
+cdef int _check_ready(Frame frame, Py_ssize_t number) except -1:
+    """Whether an operation of the top level exists and its arguments are there."""
+    cdef Level* level
+    cdef Instruction* instruction
+    cdef Py_ssize_t at
+    cdef int32_t code
+    frame._op(number)
+    level = &frame.levels[frame.level_count - 1]
+    instruction = &(<Program>level.program).instructions[number]
+    at = instruction.codes
+    while at < instruction.codes_end:
+        code = (<Program>level.program).codes[at]
+        if code >= 0 and frame.ops[level.ops + code].result == NULL:
+            raise RuntimeError(f"operation {number} needs the result of operation {code}, which has not run")
+        at += 1 if instruction.kind == FLAT_CALL else 1 + _operands(code)
+    return 0
+
+
 def _execute_hot_node(Frame frame not None, Py_ssize_t i):
     """Call operation ``i`` of the top level: arguments by index, call; the loop stores what it returns."""
     cdef PyObject* result
     cdef object value
-    frame._op(i)
-    result = _call(frame, &frame.levels[frame.level_count - 1], i)
+    cdef bint running = frame.running
+    _check_ready(frame, i)
+    frame.running = True  # what is called borrows from the frame
+    try:
+        result = _call(frame, &frame.levels[frame.level_count - 1], i)
+    finally:
+        frame.running = running
     if result == NULL:
         _raise_current()
     value = <object>result
@@ -3435,7 +3621,10 @@ cdef int _run(Frame frame, double deadline, bint replaced) except -1:
     cdef bint awaited
     cdef int signal
     while True:
+        if frame.level_count == 0 and not frame.done:
+            raise RuntimeError("this frame evaluates nothing")
         if frame.inbox != NULL:
+            _check_inbox(frame)
             value = frame.inbox
             frame.inbox = NULL
             awaited = True
@@ -3445,7 +3634,7 @@ cdef int _run(Frame frame, double deadline, bint replaced) except -1:
             return c_DONE
         else:
             level = &frame.levels[frame.level_count - 1]
-            if not (<Program>level.program).open or (<Program>level.program).epoch != frame.cache.epoch:
+            if not (<Program>level.program).is_open or (<Program>level.program).epoch != frame.cache.epoch:
                 return c_YIELD  # judged again before its next node
             if (<Program>level.program).group[level.place]:
                 _note_group(frame, level)
@@ -3472,6 +3661,17 @@ cdef int _run(Frame frame, double deadline, bint replaced) except -1:
         frame.credit -= 1
         if frame.credit <= 0 and _is_over(frame, deadline) and not frame.done:
             return c_YIELD
+
+
+cdef int _check_inbox(Frame frame) except -1:
+    """Whether a value that was handed in is that of the operation whose turn it is."""
+    cdef Level* level = &frame.levels[frame.level_count - 1]
+    cdef Program program = None
+    if frame.level_count and not frame.waits:
+        program = <Program>level.program
+    if program is None or level.place >= program.count or program.order[level.place] != frame.op:
+        raise RuntimeError("no operation of this frame waits for a value")
+    return 0
 
 
 cdef bint _is_over(Frame frame, double deadline) noexcept:
@@ -3512,8 +3712,9 @@ cdef int _start(Frame frame, PyObject** value) except -1:
     cdef PyObject* result = NULL
     cdef PyObject* coroutine = value[0]
     cdef PySendResult sent
-    frame.awaitable = <object>coroutine
-    DECREF(coroutine)  # the frame holds it
+    cdef object held = <object>coroutine  # the frame may let go of it while it runs
+    frame.awaitable = held
+    DECREF(coroutine)
     frame.started = cascade_type(coroutine) == T_COROUTINE
     if not frame.started:
         return c_AWAIT
@@ -3620,7 +3821,14 @@ cdef int _visit_frame(PyObject* self, void* visit, void* arg) noexcept:
     return 0
 
 
+cdef void _clear_frame(PyObject* self) noexcept:
+    """Let the garbage collector break cycles that run through the frame's arrays."""
+    (<Frame>self).running = True
+    (<Frame>self)._release_all()
+
+
 cascade_patch_traverse(<PyTypeObject*>Frame, <cascade_visit_all>_visit_frame)
+cascade_patch_clear(<PyTypeObject*>Frame, _clear_frame)
 
 
 # ------------------------------------------------------------------------------------------------------ rehydration

@@ -515,19 +515,17 @@ def holds_markers(container: Any) -> bool:
 
 
 def _plain_router(router: Router) -> Router:
-    """Return a Router whose selector is a lazy result and whose routes are lazy results or plain values.
+    """Return a new Router whose selector is a lazy result and whose routes are lazy results or plain values.
 
-    Whatever else holds markers (containers, Routers, inject markers) becomes a call that returns its value, so that it
+    It stays as it is now, whatever becomes of the user's. Whatever else holds markers (containers, Routers, inject markers) becomes a call that returns its value, so that it
     can be pruned like any other route.
     """
-    selector, routes = router.selector, router.routes
-    compound = {key: route for key, route in routes.items() if _is_compound(route)}
-    changed: dict[Any, Any] = {key: LazyResult(_gather, (route,), {}) for key, route in compound.items()}
-    if changed:
-        routes = {key: changed.get(key, route) for key, route in routes.items()}
-    if not _is_lazy(selector):
-        selector = LazyResult(_gather, (selector,), {})
-    return router if selector is router.selector and not changed else Router(selector, routes)
+    selector = router.selector
+    routes: dict[Any, Any] = {
+        key: LazyResult(_gather, (route,), {}) if _is_compound(route) else route
+        for key, route in router.routes.items()
+    }
+    return Router(selector if _is_lazy(selector) else LazyResult(_gather, (selector,), {}), routes)
 
 
 def _is_compound(value: Any) -> bool:
@@ -1345,6 +1343,7 @@ class ProgramCache:
         key = array.array("q", trace.key).tobytes()
         last = self._last.get(serial)
         if last is not None and last.key == key:
+            self._programs[key] = self._programs.pop(key)
             return last
         program = self._programs.pop(key, None)
         if program is not None:
@@ -1516,6 +1515,7 @@ class Frame:
     def suspend(self) -> None:
         """Hand the rest of the top level over to full processing; ``results`` has what has been computed."""
         level = self._levels.pop()
+        self.steps -= 1  # it is not a hot step after all
         lazy = level.trace.operations[-1].lazy
         self._waiting = pending = _Pending(lazy, level.trace, level.program, level.parent)
         pending.results = {i: level.registers[i] for i in level.program.order[: level.pc]}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import reprlib
 import threading
+from collections.abc import Iterable
 from typing import Any
 
 from cascade import _kernel
+from cascade.spec.constraint import ResourceConstraint
 
 __all__ = ["describe", "equal", "flatten", "restore"]
 
@@ -61,26 +63,35 @@ def _fields(lazy: Any) -> tuple[Any, ...]:
 def equal(one: Any, other: Any) -> bool:
     """Whether two lazies are the same call: same identity and equal fields."""
     stack = [(one, other)]
-    seen: set[tuple[int, int]] = set()
+    seen: dict[tuple[int, int], Any] = {}  # with what they are the ids of: an id may be used again
     while stack:
         a, b = stack.pop()
         if a is b or (id(a), id(b)) in seen:
             continue
-        cls = type(a)
-        if cls is not type(b) or not (_is_lazy(a) or cls in (list, tuple, dict)):
+        parts = _parts(a, b) if type(a) is type(b) else None
+        if parts is None:
             if a != b:
                 return False
             continue
-        seen.add((id(a), id(b)))
-        if _is_lazy(a):
-            if a._uuid != b._uuid:
-                return False
-            stack.extend(zip(_fields(a), _fields(b), strict=True))
-        elif len(a) != len(b) or (cls is dict and a.keys() != b.keys()):
-            return False
-        else:
-            stack.extend((a[k], b[k]) for k in (a if cls is dict else range(len(a))))
+        seen[id(a), id(b)] = (a, b)
+        stack.extend(parts)
     return True
+
+
+def _parts(a: Any, b: Any) -> Iterable[tuple[Any, Any]] | None:
+    """Pairs that must be equal for two values of one type to be; None if the values themselves have to be asked."""
+    cls = type(a)
+    if _is_lazy(a):
+        return [(a._uuid, b._uuid), *zip(_fields(a), _fields(b), strict=True)]
+    if cls in (list, tuple):
+        return [(len(a), len(b)), *zip(a, b, strict=False)]
+    if cls is dict:
+        return [(a[k], b[k]) for k in a] if a.keys() == b.keys() else [(0, 1)]
+    if cls is _kernel.Router:
+        return [(a.selector, b.selector), (a.routes, b.routes)]
+    if cls is ResourceConstraint:
+        return [(a.requirements, b.requirements)]
+    return None
 
 
 class _Ref:
