@@ -1101,20 +1101,21 @@ def continuation(value, str name not None):
 # A trace allocates nothing, but a Router may need other lazies than it has. Then the trace stops, the Router gets them,
 # and the trace begins again; they hold for one attempt, because routes may change from step to step.
 
-cdef int64_t _attempt = 0
+cdef int64_t _attempt = 0  # the one that is going on
+cdef int64_t _attempts = 0  # the number of the last one
 
 
-cdef int _make_plain(Router router) except -1:
+cdef int _make_plain(Router router, int64_t attempt) except -1:
     router.plain = _plain_router(router)
-    router.plain_attempt = _attempt
+    router.plain_attempt = attempt
     return 0
 
 
 cdef Router _plain_router(Router router):
     """Return a new Router whose selector is a lazy result and whose routes are lazy results or plain values.
 
-    It stays as it is now, whatever becomes of the user's. Whatever else holds markers (containers, Routers, inject markers) becomes a call that returns its value, so that it
-    can be pruned like any other route.
+    It stays as it is now, whatever becomes of the user's. Whatever else holds markers (containers, Routers, inject
+    markers) becomes a call that returns its value, so that it can be pruned like any other route.
     """
     selector = router.selector
     routes = {
@@ -1361,7 +1362,7 @@ cdef dict _amounts(_Extras extras):
     return extras.amounts
 
 
-cdef int _read_amounts(_Lazy lazy) except -1:
+cdef int _read_amounts(_Lazy lazy, int64_t attempt) except -1:
     """Snapshot the requirements; anything else that was set as a constraint counts as a policy without amounts.
 
     Runs Python code, which a trace must not: it stops, and begins again.
@@ -1370,7 +1371,7 @@ cdef int _read_amounts(_Lazy lazy) except -1:
     if isinstance(constraints, _hooks["constraint"]):
         found = constraints.requirements
     lazy.extras.amounts = dict(found) if type(found) is dict else None
-    lazy.extras.amounts_attempt = _attempt
+    lazy.extras.amounts_attempt = attempt
     return 0
 
 
@@ -2813,8 +2814,13 @@ cdef class Frame:
             made.key = program.key
             made.unkeyed = ""
         made.names = list(names)
-        made.leaves = [<object>self.leaves[i] for i in range(level.leaves, self.leaf_count)]
-        made.operations = [_operation(&reader, names, &self.ops[i]) for i in range(level.ops, self.op_count)]
+        # Not comprehensions: Cython 3.3's drop an item twice when their list cannot grow.
+        made.leaves = []
+        for i in range(level.leaves, self.leaf_count):
+            made.leaves.append(<object>self.leaves[i])
+        made.operations = []
+        for i in range(level.ops, self.op_count):
+            made.operations.append(_operation(&reader, names, &self.ops[i]))
         return made
 
     @property
@@ -3127,15 +3133,16 @@ cdef int _push(Frame frame, PyObject* lazy, int32_t parent) except -1:
     cdef Level* level
     cdef PyObject* found
     cdef object held
-    cdef int64_t serial
+    cdef int64_t serial, attempt
     if frame.level_count == frame.level_room:
         if _grow(<void**>&frame.levels, &frame.level_room, sizeof(Level), 0) < 0:
             raise MemoryError()
     if _push_flat(frame, lazy, parent):
         return 0
-    _next_attempt()
+    attempt = _next_attempt()
     while _trace(frame, lazy) < 0:
-        _give_up(frame, ops, leaves)
+        _give_up(frame, ops, leaves, attempt)
+        _go_on(attempt)  # what was run to mend it may have traced too
     level = &frame.levels[frame.level_count]
     level.ops = ops
     level.leaves = leaves
@@ -3314,12 +3321,19 @@ cdef void _release_made() noexcept:
         DECREF(_made[_made_count])
 
 
-cdef void _next_attempt() noexcept:
+cdef int64_t _next_attempt() noexcept:
+    global _attempt, _attempts
+    _attempts += 1
+    _attempt = _attempts
+    return _attempt
+
+
+cdef void _go_on(int64_t attempt) noexcept:
     global _attempt
-    _attempt += 1
+    _attempt = attempt
 
 
-cdef int _give_up(Frame frame, Py_ssize_t ops, Py_ssize_t leaves) except -1:
+cdef int _give_up(Frame frame, Py_ssize_t ops, Py_ssize_t leaves, int64_t attempt) except -1:
     """Undo a trace that failed; raise its error, or mend what can be mended."""
     global _trouble
     cdef object trouble = _trouble
@@ -3333,10 +3347,10 @@ cdef int _give_up(Frame frame, Py_ssize_t ops, Py_ssize_t leaves) except -1:
             frame._drop(ops, leaves)
     frame._drop(ops, leaves)
     if trouble[0] == "router":
-        _make_plain(trouble[1][0])
+        _make_plain(trouble[1][0], attempt)
         return 0
     if trouble[0] == "amounts":
-        _read_amounts(trouble[1][0])
+        _read_amounts(trouble[1][0], attempt)
         return 0
     if trouble[0] == "after":
         raise TypeError(f"_dependencies takes lazy results, nothing else: {trouble[1][0]!r}")

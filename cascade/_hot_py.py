@@ -517,8 +517,8 @@ def holds_markers(container: Any) -> bool:
 def _plain_router(router: Router) -> Router:
     """Return a new Router whose selector is a lazy result and whose routes are lazy results or plain values.
 
-    It stays as it is now, whatever becomes of the user's. Whatever else holds markers (containers, Routers, inject markers) becomes a call that returns its value, so that it
-    can be pruned like any other route.
+    It stays as it is now, whatever becomes of the user's. Whatever else holds markers (containers, Routers, inject
+    markers) becomes a call that returns its value, so that it can be pruned like any other route.
     """
     selector = router.selector
     routes: dict[Any, Any] = {

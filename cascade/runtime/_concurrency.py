@@ -7,6 +7,8 @@ from collections.abc import Coroutine, Generator, Iterable
 from types import coroutine
 from typing import Any
 
+from cascade.runtime._evaluation import Evaluation
+
 __all__ = ["Expand", "Together", "drive", "pause", "resume_started", "run_together"]
 
 
@@ -17,55 +19,78 @@ def pause() -> Generator[None, None, None]:
 
 
 class Expand:
-    """Awaited below :func:`drive`: evaluates a coroutine on the driver's stack instead of on the caller's."""
+    """Asks for the value of an evaluation (or of a coroutine), computed on the driver's stack, not on the caller's.
 
-    __slots__ = ("coroutine",)
+    A coroutine awaits it; an evaluation returns it from ``advance`` and is parked until the value is there.
+    """
 
-    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        self.coroutine = coroutine
+    __slots__ = ("evaluation",)
+
+    def __init__(self, evaluation: Evaluation | Coroutine[Any, Any, Any]) -> None:
+        self.evaluation = evaluation
 
     def __await__(self) -> Generator[Any, Any, Any]:
         return (yield self)
 
 
 class _Driver:
-    """Keeps nested evaluations on a list, so that their depth is bounded by memory alone."""
+    """Keeps what waits for nested evaluations on a list, so that their depth is bounded by memory alone."""
 
-    __slots__ = ("coroutine",)
+    __slots__ = ("start",)
 
-    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        self.coroutine = coroutine
+    def __init__(self, start: Evaluation | Coroutine[Any, Any, Any]) -> None:
+        self.start = start
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        stack: list[Any] = [self.coroutine]
+        owner: Any = self.start  # what ``running`` belongs to: an evaluation, or itself
+        running: Any = _running(owner)
+        stack: list[Any] = []  # what waits: parked evaluations, and coroutines with their owners
         value: Any = None
         error: BaseException | None = None
         while True:
             try:
                 if error is None:
-                    wanted = stack[-1].send(value)
+                    wanted = running.send(value)
                 else:
                     failure, error = error, None
-                    wanted = stack[-1].throw(failure)
+                    wanted = running.throw(failure)
             except StopIteration as stop:
-                stack.pop()
                 value = stop.value
+                if type(value) is Expand:
+                    stack.append(owner)
+                    owner, value = value.evaluation, None
+                    running = _running(owner)
+                    continue
                 if not stack:
                     return value
             except BaseException as raised:
-                stack.pop()
                 if not stack:
                     raise
                 error = _without_engine(raised)
             else:
                 value = None
                 if type(wanted) is Expand:
-                    stack.append(wanted.coroutine)
+                    stack.append((owner, running))
+                    owner, wanted = wanted.evaluation, None
+                    running = _running(owner)
                     continue
                 try:
                     value = yield wanted
                 except BaseException as raised:
                     error = raised
+                continue
+            # What was asked for has a value, or has failed: whoever asked goes on.
+            owner = stack.pop()
+            if type(owner) is tuple:
+                owner, running = owner
+            else:
+                running = owner.advance(value, error)
+                value = error = None
+
+
+def _running(owner: Any) -> Any:
+    """Return the coroutine in which an evaluation begins, or a coroutine itself."""
+    return owner.advance() if isinstance(owner, Evaluation) else owner
 
 
 def _without_engine(error: BaseException) -> BaseException:
@@ -76,9 +101,9 @@ def _without_engine(error: BaseException) -> BaseException:
     return error if entry is None else error.with_traceback(entry)
 
 
-async def drive(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Await a coroutine that may await :class:`Expand`."""
-    return await _Driver(coroutine)
+async def drive(start: Evaluation | Coroutine[Any, Any, Any]) -> Any:
+    """Await an evaluation, or a coroutine that may await :class:`Expand`."""
+    return await _Driver(start)
 
 
 class _Started:

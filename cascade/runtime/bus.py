@@ -57,7 +57,9 @@ class MessageBus:
                 _report(handler, event, error)
 
     def wants(self, event_type: type[Event]) -> bool:
-        """Whether an event of exactly this class would reach anybody."""
+        """Whether an event of exactly this class would reach anybody: a subscriber, or a ``publish`` of the user's."""
+        if type(self).publish is not MessageBus.publish or "publish" in self.__dict__:
+            return True
         route = self._routes.get(event_type)
         if route is None:
             route = self._route_of(event_type)

@@ -12,6 +12,7 @@ from typing import Any
 
 from cascade import _kernel
 from cascade.internal.inputs import ENVIRONMENT, PARAMS, _internal_gather, environment
+from cascade.runtime._parts import Part
 from cascade.runtime._wakeup import Wakeup
 from cascade.runtime.bus import MessageBus
 from cascade.runtime.constraints.handlers import (
@@ -52,7 +53,17 @@ class Engine:
         hot: whether steps may run as compiled programs.
         observe: ``"loops"`` publishes task events of cold and warm steps and ``LoopProgress`` of hot ones,
             ``"steps"`` publishes the task events of every step (and so runs none hot).
+
+    The parts may be replaced at any time, by assignment.
     """
+
+    solver = Part[Solver]("node_processor", "graph_strategy")
+    executor = Part[Executor]("node_processor")
+    bus = Part[MessageBus]("resource_container", "node_processor", "graph_strategy")
+    resource_manager = Part[ResourceManager]("constraint_manager", "node_processor")
+    constraint_manager = Part[ConstraintManager]("node_processor", "graph_strategy")
+    resource_container = Part[ResourceContainer]("graph_strategy")
+    node_processor = Part[NodeProcessor]("graph_strategy")
 
     def __init__(
         self,
@@ -93,8 +104,18 @@ class Engine:
             observe=observe,
         )
         self.vm_strategy: Any = None
-        self.stats = RunStats()
+        #: Counters of the runs that have ended.
+        self._ended = RunStats()
         self._managed_subscribers: list[Any] = []
+
+    @property
+    def stats(self) -> RunStats:
+        """Counters of all runs, those included that have not ended."""
+        running = getattr(self.graph_strategy, "running_stats", None)
+        total = self._ended
+        for one in running() if running is not None else ():
+            total = _sum(total, one)
+        return total
 
     # --------------------------------------------------------------------------------------------------- resources
 
@@ -197,7 +218,7 @@ class Engine:
             take = getattr(strategy, "take_stats", None)
             if take is not None:
                 ending.stats = take(run_id)
-                self.stats = _sum(self.stats, ending.stats)
+                self._ended = _sum(self._ended, ending.stats)
 
     def _strategy(self, use_vm: bool) -> Any:
         if not use_vm:

@@ -6,6 +6,7 @@
      +-- CascadeRuntimeError          something is missing or failed while running
      |    +-- DependencyMissingError      a value that a call needs was skipped or never made
      |    +-- ResourceNotFoundError       an injected resource is not there
+     |    +-- ResourceCycleError          (ValueError) resources need each other in a circle
      |    +-- TaskArgumentError           (TypeError) a call does not fit the function's parameters
      +-- CascadeInternalError         Cascade itself is wrong; please report it
 
@@ -20,6 +21,7 @@ __all__ = [
     "CascadeInternalError",
     "CascadeRuntimeError",
     "DependencyMissingError",
+    "ResourceCycleError",
     "ResourceNotFoundError",
     "TaskArgumentError",
 ]
@@ -34,17 +36,21 @@ class CascadeInternalError(Exception):
 
 
 class DependencyMissingError(CascadeRuntimeError):
-    """A value that ``task_id`` needs as ``arg_name`` is not there; ``dependency_id`` says what, and why if known."""
+    """A value that ``task_id`` needs as ``arg_name`` is not there; ``dependency_id`` says what, and why if known.
 
-    def __init__(self, task_id: str, arg_name: str, dependency_id: str) -> None:
+    ``task_id`` is the id of the node; ``task_name``, where it is known, is what people call it.
+    """
+
+    def __init__(self, task_id: str, arg_name: str, dependency_id: str, task_name: str = "") -> None:
         self.task_id = task_id
         self.arg_name = arg_name
         self.dependency_id = dependency_id
-        super().__init__(task_id, arg_name, dependency_id)
+        self.task_name = task_name
+        super().__init__(task_id, arg_name, dependency_id, task_name)
 
     def __str__(self) -> str:
         return (
-            f"Task '{self.task_id}' is missing input for argument '{self.arg_name}': "
+            f"Task '{self.task_name or self.task_id}' is missing input for argument '{self.arg_name}': "
             f"dependency {self.dependency_id} has no result"
         )
 
@@ -62,6 +68,20 @@ class ResourceNotFoundError(CascadeRuntimeError):
             f"Resource '{self.resource_name}' required by '{self.consumer_name}' was not found: "
             "register it with engine.register(...)"
         )
+
+
+class ResourceCycleError(CascadeRuntimeError, ValueError):
+    """Resources need each other in a circle, so none of them can be set up first; ``cycle`` lists their names."""
+
+    def __init__(self, cycle: tuple[str, ...]) -> None:
+        super().__init__(
+            f"Resources need each other in a circle: {' -> '.join((*cycle, cycle[0]))}. "
+            "Remove one of these inject(...) defaults"
+        )
+        self.cycle = cycle
+
+    def __reduce__(self) -> tuple[type[ResourceCycleError], tuple[tuple[str, ...]]]:
+        return type(self), (self.cycle,)
 
 
 class TaskArgumentError(CascadeRuntimeError, TypeError):

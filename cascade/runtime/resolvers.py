@@ -125,7 +125,9 @@ class ArgumentResolver:
 
         found = await passed_on(node_id, incoming, state_backend)
         if found is None:
-            raise DependencyMissingError(consumer_id, arg_name, await _missing(node_id, graph, state_backend))
+            consumer = graph.get_node(consumer_id)
+            name = consumer.name if consumer is not None else ""
+            raise DependencyMissingError(consumer_id, arg_name, await _missing(node_id, graph, state_backend), name)
         return found[0]
 
     def _resolve_inject(self, inject: Inject, consumer_id: str, resource_context: dict[str, Any]) -> Any:
@@ -183,7 +185,7 @@ class ArgumentResolver:
             edge = by_source[id(source)]
             try:
                 results[op] = await self._get_node_result(
-                    source.structural_id, node.name, edge.arg_name, state_backend, graph
+                    source.structural_id, node.structural_id, edge.arg_name, state_backend, graph
                 )
             except DependencyMissingError as missing:
                 results[op] = _Missing(missing)
@@ -385,4 +387,4 @@ class ConstraintResolver:
         if source is not None and await state_backend.has_result(source.structural_id):
             return await state_backend.get_result(source.structural_id)
         shown = source.structural_id if source is not None else lazy._uuid
-        raise DependencyMissingError(node.structural_id, f"constraint:{name}", shown)
+        raise DependencyMissingError(node.structural_id, f"constraint:{name}", shown, node.name)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from cascade.runtime.bus import MessageBus
 from cascade.runtime.events import ResourceAcquired, ResourceReleased
+from cascade.runtime.exceptions import ResourceCycleError
 from cascade.spec.resource import Inject, ResourceDefinition
 
 if TYPE_CHECKING:
@@ -31,20 +32,6 @@ __all__ = ["ResourceContainer", "ResourceCycleError"]
 _Provider: TypeAlias = Any
 #: Parameters that are injected, with the names of their resources.
 _Injects: TypeAlias = "tuple[tuple[str, str], ...]"
-
-
-class ResourceCycleError(ValueError):
-    """Resources need each other in a circle, so none of them can be set up first; ``cycle`` lists their names."""
-
-    def __init__(self, cycle: tuple[str, ...]) -> None:
-        super().__init__(
-            f"Resources need each other in a circle: {' -> '.join((*cycle, cycle[0]))}. "
-            "Remove one of these inject(...) defaults"
-        )
-        self.cycle = cycle
-
-    def __reduce__(self) -> tuple[type[ResourceCycleError], tuple[tuple[str, ...]]]:
-        return type(self), (self.cycle,)
 
 
 class _Instance(NamedTuple):

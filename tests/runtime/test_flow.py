@@ -173,3 +173,135 @@ def test_nothing_passes_without_a_result() -> None:
 
     assert flow.passed("s1") is None
     assert flow.judge() == "UpstreamSkipped_Data"
+
+
+# ------------------------------------------------------------------------------------ what waits for an open choice
+
+
+def wanted(flow: Flow) -> set[str]:
+    async def ask() -> set[str]:
+        return {name for name, node in flow.nodes.items() if await flow.manager.is_wanted(node, flow.state)}
+
+    return asyncio.run(ask())
+
+
+def skipped(flow: Flow, name: str, reason: str = "why") -> None:
+    flow.skip(name, reason)
+    asyncio.run(flow.manager.register_skip(name, flow.state))
+
+
+def test_what_only_an_open_choice_needs_is_not_wanted_yet() -> None:
+    """Selector and consumer are, and what they or others need; routes and what only they need are not."""
+    flow = routed(("deep", "a", DATA), ("before", "selector", DATA), ("shared", "b", DATA), ("shared", "target", DATA))
+
+    assert flow.manager.has_routers
+    assert wanted(flow) == {"target", "selector", "before", "shared"}
+
+
+@pytest.mark.parametrize(("choice", "route"), [(1, {"a", "deep"}), (2, {"b"}), (3, set()), ([], set())])
+def test_a_choice_makes_its_route_wanted(choice: Any, route: set[str]) -> None:
+    """With the selector's result the chosen route is wanted with all its inputs, and no other."""
+    flow = routed(("deep", "a", DATA))
+    assert wanted(flow) == {"target", "selector"}
+
+    flow.result("selector", choice)
+
+    assert wanted(flow) == {"target", "selector"} | route
+
+
+def test_every_kind_of_need_counts() -> None:
+    """Conditions, predecessors and amounts of what is wanted are wanted; what is only drawn is not."""
+    kinds = (EdgeType.CONDITION, EdgeType.SEQUENCE, EdgeType.CONSTRAINT, EdgeType.POTENTIAL, EdgeType.ITERATIVE_JUMP)
+    flow = routed(*((kind.name, "selector", kind) for kind in kinds))
+
+    assert wanted(flow) == {"target", "selector", "CONDITION", "SEQUENCE", "CONSTRAINT"}
+
+
+def test_a_route_that_is_wanted_otherwise_does_not_wait() -> None:
+    """A predecessor of the target is wanted although it is a route of an open choice too."""
+    flow = routed(("b", "target", EdgeType.SEQUENCE))
+
+    assert wanted(flow) == {"target", "selector", "b"}
+
+
+def test_without_routers_everything_the_target_needs_is_wanted() -> None:
+    """There is nothing to wait for."""
+    flow = Flow(("a", "b", DATA), ("b", "target", DATA))
+
+    assert not flow.manager.has_routers
+    assert wanted(flow) == {"a", "b", "target"}
+
+
+def test_a_skipped_selector_chooses_by_the_value_it_passes_on() -> None:
+    """The other routes are pruned, the chosen one is wanted."""
+    flow = routed(("first", "selector", DATA))
+    flow.result("first", 2)
+
+    skipped(flow, "selector")
+
+    assert (flow.judge("a"), flow.judge("b"), flow.judge()) == ("Pruned", None, None)
+    assert wanted(flow) == {"target", "selector", "first", "b"}
+
+
+def test_a_skipped_selector_without_a_value_chooses_nothing() -> None:
+    """No route is pruned by it, none becomes wanted, and the consumer is skipped for its input."""
+    flow = routed()
+
+    skipped(flow, "selector")
+
+    assert (flow.judge("a"), flow.judge("b"), flow.judge()) == (None, None, "UpstreamSkipped_Data")
+    assert wanted(flow) == {"target", "selector"}
+
+
+def test_a_skip_of_another_node_chooses_nothing() -> None:
+    """Only selectors choose."""
+    flow = routed(("other", "target", DATA))
+
+    skipped(flow, "other")
+
+    assert (flow.judge("a"), flow.judge("b")) == (None, None)
+
+
+def test_a_pruned_route_passes_nothing_and_hides_nothing() -> None:
+    """The consumer is judged by its selected route alone."""
+    flow = routed()
+    flow.result("selector", 1)
+    flow.result("a", 5)
+
+    assert flow.judge("b") == "Pruned"
+    assert flow.judge() is None
+
+
+def test_a_skipped_node_passes_on_what_its_router_chose() -> None:
+    """The first input of a skipped node may be a Router's: then it is the selected route, literal routes included."""
+    flow = Flow(
+        ("selector", "skipped", DATA),
+        ("a", "skipped", ROUTE),
+        ("b", "skipped", ROUTE),
+        ("skipped", "target", DATA),
+        routes={1: "a", 2: "b"},
+    )
+    flow.skip("skipped")
+    assert flow.passed("skipped") is None
+
+    flow.result("selector", 2)
+    flow.result("b", "from b")
+    assert flow.passed("skipped") == ("from b",)
+
+    flow.manager.in_edges["skipped"][0].router.routes[3] = "literal"  # type: ignore[union-attr, index]
+    flow.result("selector", 3)
+    assert flow.passed("skipped") == ("literal",)
+    flow.result("selector", 4)
+    assert flow.passed("skipped") is None
+
+
+@pytest.mark.parametrize("constant", [False, 0, None, "", []])
+def test_a_constant_condition_is_judged_like_a_result(constant: Any) -> None:
+    """A falsy constant skips with ConditionFalse, before any edge is looked at; a true one does not."""
+    flow = Flow(("data", "target", DATA))
+    flow.skip("data")
+    flow.nodes["target"].constant_condition = (constant,)  # type: ignore[misc]
+    assert flow.judge() == "ConditionFalse"
+
+    flow.nodes["target"].constant_condition = (True,)  # type: ignore[misc]
+    assert flow.judge() == "UpstreamSkipped_Data"

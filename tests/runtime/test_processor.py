@@ -159,6 +159,7 @@ class Cache:
     def __init__(self):
         self.values = {}
         self.asked = []
+        self.saved = []
 
     async def check(self, task_id, inputs):
         self.asked.append(inputs)
@@ -166,6 +167,7 @@ class Cache:
 
     async def save(self, task_id, inputs, output):
         self.values[task_id] = output
+        self.saved.append(output)
 
 
 def test_a_hit_skips_the_call(hot):
@@ -184,6 +186,7 @@ def test_a_hit_skips_the_call(hot):
     assert calls == [1]
     assert names_of(seen)[2:] == ["TaskSkipped work"]
     assert seen[-1].reason == "CacheHit"
+    assert cache.saved == [2]
     assert run(work(2, y=one()).with_cache(cache), engine) == 3
 
 

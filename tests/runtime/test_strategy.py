@@ -15,6 +15,7 @@ from cascade.adapters.solvers.native import NativeSolver
 from cascade.adapters.state.in_memory import InMemoryStateBackend
 from cascade.graph.build import build_graph
 from cascade.internal.inputs import _get_param_value
+from cascade.runtime.events import LoopProgress
 from cascade.runtime.strategies import graph as strategy_module
 from cascade.spec.resource import inject, resource
 from cascade.spec.task import Task, task
@@ -759,6 +760,8 @@ def test_a_hot_failure_is_published():
         run(fall(4), engine)
 
     assert names_of(seen)[-3:] == ["TaskExecutionStarted fall", "TaskExecutionFinished fall", "RunFinished"]
+    assert [event.final for event in seen if isinstance(event, LoopProgress)] == [True]
+    seen = [event for event in seen if not isinstance(event, LoopProgress)]
     assert (seen[-2].status, seen[-2].error) == ("Failed", "ValueError: floor")
     assert (seen[-1].status, seen[-1].error) == ("Failed", "ValueError: floor")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
+import sys
 from typing import Any
 
 import pytest
@@ -159,3 +160,27 @@ def test_depth_costs_no_stack() -> None:
     assert back is not lazy
     back.args[0].args[0].with_retry(1)
     assert back != lazy
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda t: add(Router(t, {1: 1})),
+        lambda t: add(Router(1, {1: t})),
+        lambda t: add().with_constraints(cpu=t),
+        lambda t: add([Router(t, {1: [t]})]),
+    ],
+    ids=["selector", "route", "amount", "nested"],
+)
+def test_deep_expressions_are_compared_through_routers_and_amounts(wrap: Any) -> None:
+    """Depth is no limit, whichever way an expression is deep."""
+    target = add()
+    for _ in range(2_000):
+        target = wrap(target)
+    copy = pickle.loads(pickle.dumps(target))
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(400)
+    try:
+        assert copy == target
+    finally:
+        sys.setrecursionlimit(limit)

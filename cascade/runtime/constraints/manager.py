@@ -31,6 +31,9 @@ class ConstraintManager:
     it is called when ``check_permission`` has granted something that a later constraint then denied.
     """
 
+    #: Hot programs ask nothing of it where no constraint concerns their tasks, unless a method is replaced.
+    stock = True
+
     def __init__(self, resource_manager: ResourceManager) -> None:
         self.resource_manager = resource_manager
         #: Grows with every change of what is in force: update, removal, expiry.

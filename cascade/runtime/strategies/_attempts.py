@@ -84,7 +84,7 @@ class Attempts:
                 error = again
             else:
                 del error  # or it would keep this frame, and with it the arguments, alive
-                preview = repr(value)[:100] if self.strategy.wants(TaskExecutionFinished) else None
+                preview = repr(value)[:100] if self.strategy.tell.wants(TaskExecutionFinished) else None
                 self._finished(op, started, status="Succeeded", result_preview=preview)
                 if frame.depth == 1 and op == len(frame.program) - 1:
                     self.told = frame.steps
@@ -108,7 +108,4 @@ class Attempts:
         self._publish(TaskExecutionFinished, op, duration=time.perf_counter() - started, **fields)
 
     def _publish(self, event: type[Any], op: int, **fields: Any) -> None:
-        if self.strategy.wants(event):
-            node_id = self.strategy.hot_id(self.frame.program, op)
-            name = self.frame.name_of(op)
-            self.strategy.bus.publish(event(run_id=self.run.run_id, task_id=node_id, task_name=name, **fields))
+        self.strategy.tell.publish_hot(event, self.frame.program, op, self.run.run_id, **fields)

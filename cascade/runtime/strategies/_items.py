@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from typing import Any
 
 from cascade import _kernel
 from cascade.graph.model import Node
-from cascade.runtime._concurrency import Expand, run_together
+from cascade.runtime._concurrency import Expand, drive, run_together
 from cascade.runtime.strategies._runs import Run, Scope
 from cascade.spec.protocols import StateBackend
 
@@ -25,7 +26,7 @@ class Items:
 
     async def __call__(self, target: Any, params: dict[str, Any], state_backend: StateBackend) -> Any:
         """Evaluate one expression with the resources of this step."""
-        return await self.strategy.evaluate(target, self.run, self._nested(""))
+        return await drive(self.strategy.evaluation(target, self.run, self._nested("")))
 
     def _nested(self, where: str) -> Scope:
         through = self.run.backend if self.run.through and self.scope.top else None
@@ -34,19 +35,22 @@ class Items:
     async def together(self, node: Node, items: list[Any]) -> list[Any]:
         """Evaluate all items: synchronous ones in order, then the others concurrently."""
         values: list[Any] = [None] * len(items)
-        waiting: dict[int, Any] = {}
+        waiting: dict[int, Scope] = {}
         for index in range(len(items)):
-            item, items[index] = items[index], None
             scope = self._nested(f"{node.structural_id}[{index}]")
-            if _is_synchronous(item):
-                values[index] = await self.run.taking_part(Expand(self.strategy.evaluate(item, self.run, scope)))
+            if _is_synchronous(items[index]):
+                values[index] = await self._begun(items, index, scope)
             else:
-                waiting[index] = self.run.taking_part(self.strategy.evaluate(item, self.run, scope))
-            del item  # each expression is let go of with its first step
-        found = await run_together(waiting.values()) if waiting else []
+                waiting[index] = scope
+        found = await run_together(self._begun(items, *one) for one in waiting.items()) if waiting else []
         for index, value in zip(waiting, found, strict=True):
             values[index] = value
         return values
+
+    def _begun(self, items: list[Any], index: int, scope: Scope) -> Coroutine[Any, Any, Any]:
+        """Take an item out of the list, so that its expression is let go of with its first step."""
+        item, items[index] = items[index], None
+        return self.run.taking_part(Expand(self.strategy.evaluation(item, self.run, scope)))
 
 
 def _is_synchronous(item: Any) -> bool:

@@ -15,15 +15,17 @@ V = TypeVar("V")
 class IndexedPlan(Sequence[list[int]]):
     """Stages of positions in ``graph.nodes``: stage s is ``indices[offsets[s]:offsets[s + 1]]``, both int32.
 
-    Reads as, and equals, a list of lists. ``owned`` keeps alive whatever the key of its template has the address of.
+    Reads as, and equals, a list of lists. ``owned`` keeps alive whatever the key of its template has the address of;
+    ``common`` has what the operations of all its expressions have in common, once somebody has asked.
     """
 
-    __slots__ = ("indices", "offsets", "owned")
+    __slots__ = ("common", "indices", "offsets", "owned")
 
     def __init__(self, stages: Iterable[Iterable[int]] = ()) -> None:
         self.offsets = array("i", [0])
         self.indices = array("i")
         self.owned: Any = None
+        self.common: Any = None
         for stage in stages:
             self.indices.extend(stage)
             self.offsets.append(len(self.indices))

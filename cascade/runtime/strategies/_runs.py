@@ -12,12 +12,15 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from cascade.runtime._concurrency import pause
+from cascade.runtime.stats import RunStats
 from cascade.spec.protocols import StateBackend
 
 __all__ = ["Run", "Scope", "StepState"]
 
 _MINIMUM_QUANTUM = 50e-6  # seconds
 _SHARED_QUANTUM = 1e-3  # seconds, shared by the runnable runs of an event loop
+
+_ABSENT: Any = object()
 
 _runnable: WeakKeyDictionary[Any, list[int]] = WeakKeyDictionary()
 
@@ -26,7 +29,7 @@ class Run:
     """One run. ``runnable`` is shared by the runs of one event loop: how many of them would go on at once."""
 
     __slots__ = (
-        *("backend", "cold", "hot_nodes", "hot_steps", "params", "resources", "run_id", "stack", "started"),
+        *("backend", "cold", "frame", "hot_nodes", "hot_steps", "params", "resources", "run_id", "stack", "started"),
         *("last_progress", "load", "nodes", "target_id", "templates", "through", "until", "warm", "yields"),
     )
 
@@ -46,6 +49,7 @@ class Run:
         self.resources = resources  # of run scope, by name
         self.through = through  # whether the backend sees every result, not only the last
         self.target_id: str | None = None  # of the last step, for a backend that keeps the final result
+        self.frame: Any = None  # of the run's target, whose counters are not in yet
         self.templates = 0
         self.hot_steps = self.hot_nodes = self.warm = self.cold = self.nodes = self.yields = 0
         self.started = time.monotonic()
@@ -56,6 +60,19 @@ class Run:
             load = _runnable[loop] = [0]
         self.load = load
         self.until = self._deadline()  # when this run has to let others run
+
+    def stats(self) -> RunStats:
+        """Return the counters as they are now."""
+        frame = self.frame
+        return RunStats(
+            hot=self.hot_steps + (frame.steps if frame is not None else 0),
+            warm=self.warm,
+            cold=self.cold,
+            nodes=self.hot_nodes + (frame.nodes if frame is not None else 0) + self.nodes,
+            templates=self.templates,
+            yields=self.yields,
+            duration=time.monotonic() - self.started,
+        )
 
     def _deadline(self) -> float:
         """The more runs would go on, the sooner."""
@@ -92,21 +109,36 @@ class Run:
 class Scope:
     """One evaluation of an expression: of the run's target, of an expansion, or of a map item.
 
-    Each has results and skip marks of its own. ``resources`` are the active ones that it sees.
+    Each has results and skip marks of its own. ``resources`` are the active ones that it sees; a nested scope shares
+    the dict of the one around it until it has to change it.
     """
 
-    __slots__ = ("path", "resources", "through", "top")
+    __slots__ = ("path", "resources", "shares", "through", "top")
 
     def __init__(self, resources: dict[str, Any], path: str, top: bool, through: StateBackend | None) -> None:
         self.resources = resources
         self.path = path
         self.top = top
         self.through = through
+        self.shares = not top
 
     def nested(self, where: str, through: StateBackend | None = None) -> Scope:
         """Return the scope of an evaluation inside this one; its path has constant length, however deep it lies."""
         path = blake2b(f"{self.path}/{where}".encode(), digest_size=16).hexdigest()
-        return Scope(dict(self.resources), path, False, through)
+        return Scope(self.resources, path, False, through)
+
+    def own(self) -> dict[str, Any]:
+        """Return the resources, to be changed."""
+        if self.shares:
+            self.resources = dict(self.resources)
+            self.shares = False
+        return self.resources
+
+    def follow(self, resources: dict[str, Any]) -> None:
+        """Take over what a run has set up or replaced meanwhile."""
+        seen = self.resources
+        if seen is not resources and any(seen.get(name, _ABSENT) is not one for name, one in resources.items()):
+            self.own().update(resources)
 
 
 class StepState:
@@ -143,6 +175,19 @@ class StepState:
     async def get_skip_reason(self, node_id: str) -> str | None:
         """Return why a node was skipped, or None."""
         return self._reasons.get(node_id)
+
+    @property
+    def has_skips(self) -> bool:
+        """Whether a node was skipped."""
+        return bool(self._reasons)
+
+    def known(self, node_id: str) -> Any:
+        """Return a result that is there."""
+        return self._results[node_id]
+
+    def recall(self, node_id: str, result: Any) -> None:
+        """Keep a result that was kept, and written through, before."""
+        self._results[node_id] = result
 
     async def clear(self) -> None:
         """Forget everything."""

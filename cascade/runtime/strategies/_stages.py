@@ -10,16 +10,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Iterator
 from typing import Any
 
-from cascade.graph.model import Graph, Node
-from cascade.runtime._concurrency import Together
+from cascade.graph.model import Node
+from cascade.runtime._concurrency import Expand, Together
 from cascade.runtime.events import TaskBlocked, TaskSkipped
 from cascade.runtime.exceptions import DependencyMissingError
 from cascade.runtime.flow import FlowManager
-from cascade.runtime.strategies._runs import Run
-from cascade.spec.protocols import StateBackend
+from cascade.runtime.strategies._build import Built, Packed, pack
+from cascade.runtime.strategies._items import Items
+from cascade.runtime.strategies._runs import StepState
 
 __all__ = ["StageLoop", "is_inline"]
 
@@ -30,76 +31,213 @@ def is_inline(node: Node) -> bool:
 
 
 class StageLoop:
-    """Runs the stages of one graph. ``evaluate(node, value)`` returns the final value of what a function returned."""
+    """Runs the stages of one graph; between two calls of ``advance`` no coroutine of it exists.
 
-    def __init__(
-        self,
-        strategy: Any,
-        graph: Graph,
-        target_id: str,
-        instance_map: Mapping[str, Node],
-        state: StateBackend,
-        run: Run,
-        process: Callable[[Node], Awaitable[Any]],
-        evaluate: Callable[[Node, Any], Awaitable[Any]],
-    ) -> None:
+    Where a node's function returned an expression, ``advance`` returns what evaluates it and goes on when it is given
+    its value. The target's value is continued by the caller, in the next step.
+    """
+
+    __slots__ = (
+        *("_look", "_taken", "alone", "at", "blocked", "built", "deferred", "flow", "held", "items", "nodes_run"),
+        *("overrides", "params", "queue", "resources", "scope", "seen", "stage", "state", "strategy", "target_id"),
+        *("target_value", "this_run", "together", "waiting"),
+    )
+
+    def __init__(self, strategy: Any, built: Built, state: StepState, resources: dict[str, Any]) -> None:
         self.strategy = strategy
-        self.graph = graph
-        self.target_id = target_id
+        self.built = built
+        self.target_id = built.target.structural_id
         self.state = state
-        self.this_run = run
-        self.process = process
-        self.evaluate = evaluate
-        self.flow = FlowManager(graph, target_id, instance_map)
-        self.blocked: set[str] = set()
-        self.held: list[list[Node]] = []
-        self.target_value: Any = None
+        self.this_run = state.run
+        self.scope = state.scope
+        self.resources = resources
+        self.params = state.run.params
+        self.overrides: dict[str, Any] | None = None  # arguments of the target
+        self.items = Items(strategy, state.run, state.scope)
+        self.flow = FlowManager(built.graph, self.target_id, built.instance_map)
+        self.blocked: set[str] = set()  # ids of deferred nodes of which that has been said
+        self.stage = -1  # of the plan, or the one that the held stage in hand came after
+        self.queue: list[Node] = []  # of the stage in hand: synchronous inline nodes, then the others
+        self.at = 0  # position in the queue of the node that comes next
+        self.seen = 0  # the last wake-up before the queue was begun
+        self.alone: Node | None = None  # the only node of the stage that may await something
+        self.deferred: list[Node] = []  # nodes of the queue that must wait for a wake-up
+        self.together: Together | None = None  # what runs in asyncio Tasks of its own
+        self.waiting: Node | None = None  # the node whose function returned an expression
+        self.held: list[list[Node]] = []  # stages, or parts of them, that an open choice may make superfluous
+        self._look = 0  # position in ``held`` of the one to look at next
+        #: When a held stage is in hand: those before it, those after it, and ``nodes_run`` when it was taken.
+        self._taken: tuple[list[list[Node]], list[list[Node]], int] | None = None
+        self.target_value: tuple[Any] | None = None
         self.nodes_run = 0
 
-    async def run(self, plan: Sequence[Sequence[Node]]) -> Any:
-        """Run all stages and return what the target's function returned."""
-        for stage in plan:
-            await self._stage([n for n in stage if n.node_type != "param" and not n.is_shadow])
-            await self._release()
+    async def advance(self, value: Any = None, error: BaseException | None = None) -> Expand | None:
+        """Go on, with the value or the error of what was asked for; None when all stages are through."""
+        try:
+            if error is not None:
+                raise error
+            if self.waiting is not None:
+                node, self.waiting = self.waiting, None
+                await self._settle(node, await self._saved(node, value))
+            del value
+            return await self._go_on()
+        except BaseException as failure:
+            if self.together is not None:
+                await self.together.end()
+                self.together.note(failure)
+            raise
+
+    async def _go_on(self) -> Expand | None:
+        while True:
+            while self.at < len(self.queue):
+                node = self.queue[self.at]
+                self.at += 1
+                asked = await self._take(node)
+                if asked is not None:
+                    return asked
+            if self.deferred:
+                if len(self.deferred) == len(self.queue):
+                    await self.this_run.away(self._wait(self.seen, self._tasks()))
+                self._begin(self.deferred)
+                continue
+            if self.together is not None:
+                await self._join(self.together)
+            nodes = await self._next_stage()
+            if nodes is None:
+                break
+            self.alone = _only(nodes)
+            self._begin(nodes)
         for stage in self.held:  # their selectors were skipped: no choice will come
             for node in stage:
                 await self.state.mark_skipped(node.structural_id, "Pruned")
                 await self._skip(node)
-        return await self._value()
+        return None
 
-    async def _stage(self, nodes: list[Node]) -> None:
-        nodes = await self._hold(nodes)
-        others = [n for n in nodes if not is_inline(n)]
-        alone = others[0] if len(others) == 1 else None
-        together = Together()
-        try:
-            while nodes:
-                seen = self.strategy.wakeups()
-                deferred = [n for n in nodes if is_inline(n) and not await self._step_inline(n)]
-                others = [n for n in nodes if not is_inline(n)]
-                deferred += [n for n in others if not await self._start(n, together, alone, deferred)]
-                if len(deferred) == len(nodes):
-                    await self.this_run.away(self._wait(seen, together))
-                nodes = deferred
-            await self.this_run.away(together.wait())
-        except BaseException as error:
-            await together.end()
-            together.note(error)
-            raise
+    def _begin(self, nodes: list[Node], at: int = 0) -> None:
+        """Queue the nodes of a stage, or those of it that have waited for a wake-up."""
+        if len(nodes) > 1:
+            nodes = [n for n in nodes if is_inline(n)] + [n for n in nodes if not is_inline(n)]
+        self.seen = self.strategy.wakeups()
+        self.queue, self.at, self.deferred = nodes, at, []
+
+    def _tasks(self) -> Together:
+        if self.together is None:
+            self.together = Together()
+        return self.together
+
+    async def _join(self, together: Together) -> None:
+        """Wait for what the stage has started."""
+        await self.this_run.away(together.wait())
+        self.together = None
         await together.end()
         together.values()
 
-    async def _start(self, node: Node, together: Together, alone: Node | None, deferred: list[Node]) -> bool:
-        """Skip or start a node that may await something; False if it must wait."""
+    async def _next_stage(self) -> list[Node] | None:
+        """Return the next stage: of those held back until a choice was made, else of the plan; None after the last."""
+        if self._taken is not None:
+            before, later, done = self._taken
+            self._taken = None
+            self.held = before + self.held + later
+            # What has run may have made a choice for those before; what has not stays where it is.
+            self._look = 0 if self.nodes_run > done else self._look + 1
+        if self._look < len(self.held):
+            held, look = self.held, self._look
+            self._taken = held[:look], held[look + 1 :], self.nodes_run
+            self.held = []
+            return await self._hold(held[look])
+        if self.stage + 1 == len(self.built.plan):
+            return None
+        self.stage += 1
+        self._look = 0
+        return await self._hold(self._nodes_of(self.stage))
+
+    def _nodes_of(self, stage: int) -> list[Node]:
+        return [n for n in self.built.plan[stage] if n.node_type != "param" and not n.is_shadow]
+
+    async def _take(self, node: Node) -> Expand | None:
+        """Skip, defer, run or start a node; return the evaluation of what its function returned, if that is lazy."""
         if await self._skip(node):
-            return True
+            return None
         if not self._admit(node):
-            return False
-        if node is alone and not deferred:
-            await self._run_one(node)
+            self.deferred.append(node)
+            return None
+        if is_inline(node):
+            value = await self._process(node)
+        elif node is self.alone and not self.deferred:
+            value = await self.this_run.away(self._process(node))
         else:
-            together.start(self.this_run.taking_part(self._run_one(node)))
-        return True
+            self._tasks().start(self.this_run.taking_part(self._run_apart(node)))
+            return None
+        asked = self._expansion(node, value)
+        if asked is None:
+            await self._settle(node, value)
+        else:
+            self.waiting = node
+        return asked
+
+    def _process(self, node: Node) -> Awaitable[Any]:
+        overrides = self.overrides if node.structural_id == self.target_id else None
+        return self.strategy.node_processor.process(  # type: ignore[no-any-return]
+            node,
+            self.built.graph,
+            self.state,
+            self.resources,
+            self.this_run.run_id,
+            self.params,
+            self.items,
+            self.built.instance_map,
+            overrides,
+        )
+
+    async def _run_apart(self, node: Node) -> None:
+        """Run a node in an asyncio Task of its own, with what it returned."""
+        value = await self.this_run.away(self._process(node))
+        asked = self._expansion(node, value)
+        if asked is not None:
+            del value  # an expression is let go of with its first step
+            value = await self._saved(node, await asked)
+        await self._settle(node, value)
+
+    def _expansion(self, node: Node, value: Any) -> Expand | None:
+        if node.structural_id == self.target_id:
+            return None
+        asked: Expand | None = self.strategy.expansion(
+            value, node.name, node.structural_id, self.this_run, self.scope
+        )
+        return asked
+
+    async def _saved(self, node: Node, value: Any) -> Any:
+        """Return the final value of a node whose function returned an expression, when its cache has it."""
+        if node.cache_policy is not None:
+            await self.strategy.node_processor.save_final(node, self.built.graph, self.state, value)
+        return value
+
+    # ------------------------------------------------------------------------------------------------- parked steps
+
+    def packed(self) -> Packed | None:
+        """Return a small record from which ``unpacked`` makes this loop again; None if there is more to remember."""
+        if self.together is not None or self.deferred or self.blocked or self.flow.has_routers:
+            return None
+        if self.overrides is not None or self.state.has_skips:
+            return None
+        results = tuple(self.state.known(node.structural_id) for node in self._done())
+        return pack(self.built, self.stage, self.at, results)
+
+    def unpack(self, packed: Packed) -> None:
+        """Put a new loop where the packed one was."""
+        self.stage, self.at = packed.stage, packed.at
+        nodes = self._nodes_of(self.stage)
+        self.alone = _only(nodes)
+        self._begin(nodes, packed.at)
+        self.waiting = self.queue[self.at - 1]
+        for node, result in zip(self._done(), packed.results, strict=True):
+            self.state.recall(node.structural_id, result)
+
+    def _done(self) -> Iterator[Node]:
+        """The nodes before the one that waits."""
+        for stage in range(self.stage):
+            yield from self._nodes_of(stage)
+        yield from self.queue[: self.at - 1]
 
     async def _wait(self, seen: int, together: Together) -> None:
         """Wait for a wake-up, or for what has been started: with it the deferred nodes are looked at again."""
@@ -131,60 +269,29 @@ class StageLoop:
     async def _is_pruned(self, node: Node) -> bool:
         return await self.state.get_skip_reason(node.structural_id) is not None
 
-    async def _release(self) -> None:
-        """Run the held nodes that are needed now; those that never will be are marked when the plan is through."""
-        position = 0
-        while position < len(self.held):
-            before, later = self.held[:position], self.held[position + 1 :]
-            stage, self.held = self.held[position], []
-            done = self.nodes_run
-            await self._stage(stage)
-            self.held = before + self.held + later
-            # What has run may have made a choice for those before; what has not stays where it is.
-            position = 0 if self.nodes_run > done else position + 1
-
-    async def _step_inline(self, node: Node) -> bool:
-        """Skip or run a node; False if it must wait."""
-        if await self._skip(node):
-            return True
-        if not self._admit(node):
-            return False
-        await self._settle(node, await self._final(node, await self.process(node)))
-        if self.this_run.is_over():
-            await self.this_run.breathe()
-        return True
-
-    async def _run_one(self, node: Node) -> None:
-        await self._settle(node, await self._final(node, await self.this_run.away(self.process(node))))
-        if self.this_run.is_over():
-            await self.this_run.breathe()
-
-    async def _final(self, node: Node, value: Any) -> Any:
-        """The target's value is continued by the caller, in the next step."""
-        if node.structural_id == self.target_id:
-            return value
-        evaluation = self.evaluate(node, value)
-        del value  # an expression is let go of with its first step
-        return await evaluation
-
     async def _settle(self, node: Node, value: Any) -> None:
         self.nodes_run += 1
+        self.this_run.nodes += 1
         if node.structural_id == self.target_id:
             # A lazy value is not a result: it is replaced by the next step's.
             self.target_value = (value,)
-            return
-        await self.state.put_result(node.structural_id, value)
-        await self.flow.register_result(node.structural_id, value, self.state)
+        else:
+            await self.state.put_result(node.structural_id, value)
+            await self.flow.register_result(node.structural_id, value, self.state)
+        del value
+        if self.this_run.is_over():
+            await self.this_run.breathe()
 
     async def _skip(self, node: Node) -> bool:
         reason = await self.flow.should_skip(node, self.state)
         if reason is None:
             return False
         self.nodes_run += 1
+        self.this_run.nodes += 1
         if await self.state.get_skip_reason(node.structural_id) is None:
             await self.state.mark_skipped(node.structural_id, reason)
         await self.flow.register_skip(node.structural_id, self.state)
-        self.strategy.publish(TaskSkipped, node, self.this_run.run_id, reason=reason)
+        self.strategy.tell.publish(TaskSkipped, node, self.this_run.run_id, reason=reason)
         return True
 
     def _admit(self, node: Node) -> bool:
@@ -193,10 +300,10 @@ class StageLoop:
             return True
         if node.structural_id not in self.blocked:
             self.blocked.add(node.structural_id)
-            self.strategy.publish(TaskBlocked, node, self.this_run.run_id, reason="ConstraintViolation")
+            self.strategy.tell.publish(TaskBlocked, node, self.this_run.run_id, reason="ConstraintViolation")
         return False
 
-    async def _value(self) -> Any:
+    async def value(self) -> Any:
         """Return the target's value.
 
         Raises:
@@ -208,9 +315,14 @@ class StageLoop:
         reason = await self.state.get_skip_reason(self.target_id)
         if reason == "UpstreamSkipped_Sequence":
             return None
-        target = self.graph.get_node(self.target_id)
-        name = target.name if target is not None else self.target_id
+        name = self.built.target.name
         if reason is not None:
-            raise DependencyMissingError(name, "<Target Output>", f"of the target itself, skipped: {reason},")
+            why = f"of the target itself, skipped: {reason},"
+            raise DependencyMissingError(self.target_id, "<Target Output>", why, name)
         raise KeyError(f"target task '{name}' did not produce a result: the plan does not contain it")
 
+
+def _only(nodes: list[Node]) -> Node | None:
+    """Return the node that may await something, if it is the only one."""
+    others = [node for node in nodes if not is_inline(node)]
+    return others[0] if len(others) == 1 else None

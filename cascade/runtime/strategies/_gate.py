@@ -1,0 +1,71 @@
+"""Which programs may run hot now: whatever decides it is looked at again at every control point.
+
+    something has changed --> a new epoch of the program cache --> each program is judged again when it is met
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cascade.runtime._stock import is_stock
+
+__all__ = ["Gate"]
+
+
+class Gate:
+    """Judges the programs of one strategy, each once in an epoch."""
+
+    __slots__ = ("_seen", "strategy")
+
+    def __init__(self, strategy: Any) -> None:
+        self.strategy = strategy
+        #: What the current epoch was opened with.
+        self._seen: tuple[Any, ...] = ()
+
+    def look_again(self) -> bool:
+        """Notice whatever decides which programs may run hot; whether anything has changed."""
+        strategy = self.strategy
+        manager = strategy.constraint_manager
+        if getattr(manager, "_constraints", True):
+            manager.cleanup_expired_constraints()
+        now = (getattr(manager, "epoch", 0), strategy.hot, strategy.observe, self._is_stock())
+        if now == self._seen:
+            return False
+        self._seen = now
+        strategy._cycle_cache.epoch += 1
+        return True
+
+    def _is_stock(self) -> bool:
+        """Whether every part that a hot program leaves out is the package's own."""
+        strategy = self.strategy
+        processor = strategy.node_processor
+        return (
+            is_stock(processor.executor, "inline", "execute")
+            and is_stock(processor, "stock", "process", "_execute_internal")
+            and is_stock(processor.arg_resolver, "stock", "resolve")
+            and is_stock(processor.constraint_resolver, "stock", "resolve")
+            and is_stock(strategy.constraint_manager, "stock", "check_permission", "get_extra_requirements", "concerns")
+            and is_stock(strategy, "stock", "_execute_graph", "_execute_hot_node")
+        )
+
+    def allows(self, program: Any) -> bool:
+        """Decide whether a program may run hot in this epoch."""
+        epoch = self.strategy._cycle_cache.epoch
+        if program.epoch != epoch:
+            program.epoch = epoch
+            program.open = program.hot and not self.why_closed(program)
+        return bool(program.open)
+
+    def why_closed(self, program: Any) -> str:
+        """Say why a program that could be hot may not be now; empty if it may."""
+        strategy = self.strategy
+        if not strategy.hot:
+            return "hot=False"
+        if strategy.observe == "steps":
+            return "observe='steps'"
+        if not self._seen[-1]:
+            return "a part of the engine was replaced"
+        manager = strategy.constraint_manager
+        if manager._constraints and any(manager.concerns(name) for name in set(program.tasks)):
+            return "a constraint applies"
+        return ""

@@ -1,0 +1,288 @@
+"""The tail-call loop of one evaluation: the kernel says what it needs, the awaiting is here.
+
+    begin(target) --> kernel.run --+--> DONE      the value
+          ^                        +--> YIELD     others run; constraints, subscribers and parts are looked at again
+          |                        +--> AWAIT     a lone coroutine is driven in this Task
+          |                        +--> GROUP     several coroutines run together
+          |                        +--> FAILED    retry, or publish and raise
+          +------- finish(value) --+--> STEP      known template: hot now, or warm; unknown: cold
+
+A step of full processing asks for the value of each expression that an inner call returned. Until it is there the
+evaluation is parked: no coroutine of it exists, and below the top of a run neither frame nor graph, only the values
+of its expression, its place in the plan and the results so far. A level of recursion costs about 1 KB.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any
+
+from cascade import _kernel
+from cascade.graph.model import Node
+from cascade.runtime import _evaluation
+from cascade.runtime._concurrency import run_together
+from cascade.runtime.events import TaskExecutionFinished, TaskExecutionStarted
+from cascade.runtime.strategies._attempts import Attempts
+from cascade.runtime.strategies._build import Built, Packed, build_warm, unpack
+from cascade.runtime.strategies._runs import Run, Scope, StepState, clear
+from cascade.runtime.strategies._stages import StageLoop
+
+__all__ = ["Evaluation"]
+
+
+class Evaluation(_evaluation.Evaluation):
+    """Computes the final value of an expression: a tail step replaces the one before it."""
+
+    __slots__ = ("attempts", "frame", "lazy", "run", "scope", "stack", "step", "strategy")
+
+    def __init__(self, strategy: Any, run: Run, scope: Scope, lazy: Any) -> None:
+        self.strategy = strategy
+        self.run = run
+        self.scope = scope
+        self.lazy = lazy  # until it begins
+        self.frame: Any = None  # not there while a nested evaluation is parked
+        self.attempts: Attempts | None = None  # of the frame, once there was something to await or to retry
+        self.step: StageLoop | Packed | None = None  # of full processing, while it waits for an expansion
+        self.stack: ExitStack | None = None  # resources that last for the step which waits
+
+    async def advance(self, value: Any = None, error: BaseException | None = None) -> Any:
+        """Go on with the value or the error of the expansion that was asked for.
+
+        Returns the final value, or what asks for another expansion.
+
+        Raises:
+            Exception: whatever a task raised, unchanged.
+        """
+        try:
+            if self.step is None:
+                lazy, self.lazy = self.lazy, None
+                self._begin(lazy)
+                del lazy
+                found = None
+            else:
+                resuming, value = self._resume(value, error), None
+                found = await resuming
+            while found is None:
+                found = await self._go_on()
+            return found[0]
+        except BaseException as failure:
+            try:
+                self._tear_down(failure)
+            finally:
+                self._close(failed=True)
+            raise
+
+    def _begin(self, lazy: Any) -> None:
+        """Start with an expression, or with the one that replaces it."""
+        self.frame = _kernel.Frame(self.strategy._cycle_cache, self.scope.resources, not self.run.through)
+        if self.scope.top:
+            self.run.frame = self.frame
+        self.frame.begin(lazy)
+
+    async def _go_on(self) -> tuple[Any] | None:
+        """Run until a step needs full processing; return the final value or an expansion to wait for, in a tuple."""
+        frame, run = self.frame, self.run
+        while True:
+            signal = _kernel.run(frame, run.until)
+            if signal == _kernel.DONE:
+                return self._done()
+            if signal == _kernel.YIELD:
+                await self._yield()
+            elif signal == _kernel.STEP:
+                if run.is_over():
+                    await self._yield()
+                return await self._step()
+            elif signal == _kernel.GROUP:
+                members = (run.taking_part(self._member(op)) for op in frame.group)
+                frame.settle(await run.away(run_together(members)))
+            else:
+                if self.attempts is None:
+                    self.attempts = Attempts(self.strategy, run, frame)
+                is_new = signal == _kernel.AWAIT
+                await run.away(self.attempts.resume() if is_new else self.attempts.again())
+
+    def _done(self) -> tuple[Any]:
+        frame = self.frame
+        if self.scope.top:
+            told = self.attempts.told if self.attempts is not None else -1
+            self.strategy.tell.end_of_loop(self.run, frame, told)
+        value = frame.value
+        self._close()
+        return (value,)
+
+    async def _yield(self) -> None:
+        """A control point: others run, then whatever they changed takes effect."""
+        frame, gate = self.frame, self.strategy.gate
+        await self.run.breathe()
+        if self.scope.top:
+            self.strategy.tell.progress(self.run, frame)
+        gate.look_again()
+        if not frame.waiting and not gate.allows(frame.program):
+            frame.suspend()
+
+    async def _member(self, op: int) -> Any:
+        """Call one operation of a group, in an asyncio Task of its own, and return its final value."""
+        frame, run = self.frame, self.run
+        value = await run.away(Attempts(self.strategy, run, frame).call(op))
+        asked = self.strategy.expansion(value, frame.name_of(op), str(op), run, self.scope)
+        if asked is None:
+            return value
+        del value  # an expression is let go of with its first step
+        return await asked
+
+    # ------------------------------------------------------------------------------------------- one step, by tier
+
+    async def _step(self) -> tuple[Any] | None:
+        """Take the step that waits: hot if its program may run now, else through full processing."""
+        strategy, run, scope, frame = self.strategy, self.run, self.scope, self.frame
+        if not scope.top:
+            scope.follow(run.resources)
+            frame.resources = scope.resources
+        program, built = frame.program, None
+        if program is None:
+            built = strategy._build(frame, run)
+            program = built.program
+            strategy.tell.warn_of_recursion(built.graph, run.run_id)
+        if self._may_enter(program, built is not None) and not self._set_up(set(program.requires)):
+            self._tear_down(None)
+            frame.steps += built is None
+            frame.enter(program)
+            return None
+        if built is None:
+            built = build_warm(frame.expression, program)
+            run.warm += 1
+        self._set_up(strategy.resource_container.scan(built.graph))
+        return await self._process(built)
+
+    def _may_enter(self, program: Any, is_cold: bool) -> bool:
+        if program is None or self.run.through or self.frame.results or not self.strategy.gate.allows(program):
+            return False
+        # A step that has just been built publishes its events; it may be skipped only when nobody would get them.
+        wants = self.strategy.tell.wants
+        return not (is_cold and (wants(TaskExecutionStarted) or wants(TaskExecutionFinished)))
+
+    def _set_up(self, needed: set[str]) -> bool:
+        """Set up the resources that are not active; whether one of them lasts for this step only.
+
+        Those of run scope are there for the whole run.
+        """
+        scope, run, container = self.scope, self.run, self.strategy.resource_container
+        missing = needed - scope.resources.keys()
+        if not missing:
+            return False
+        before = set(scope.resources)
+        resources = self.frame.resources = scope.own()
+        if self.stack is None:
+            self.stack = ExitStack()
+        container.setup(missing, resources, run.stack, self.stack, run.run_id)
+        made = resources.keys() - before
+        lasting = {name for name in made if container.scope_of(name) == "run"}
+        for name in lasting:
+            run.resources.setdefault(name, resources[name])
+        return lasting != made
+
+    async def _process(self, built: Built) -> tuple[Any] | None:
+        """Full processing of a step; operations that have run hot before keep their results."""
+        strategy, run, scope, frame = self.strategy, self.run, self.scope, self.frame
+        self._name_nodes(built)
+        if scope.top and run.target_id is not None:
+            await clear(scope.through)
+        state = StepState(run, scope)
+        if frame.results:
+            done = {id(built.nodes[op]): value for op, value in frame.results.items()}
+            for op, value in frame.results.items():
+                await state.put_result(built.nodes[op].structural_id, value)
+            built.plan = [[node for node in stage if id(node) not in done] for stage in built.plan]
+            built.expression = None  # the record of a parked step has no place for this
+        if strategy.is_replaced:
+            value = await strategy._execute_graph(
+                *(frame.lazy, run.params, scope.resources, run.run_id, state),
+                *(built.graph, built.plan, built.instance_map),
+            )
+            return self._finish(built.target, value)
+        return await self._stages(StageLoop(strategy, built, state, scope.resources))
+
+    def _name_nodes(self, built: Built) -> None:
+        """Tell the nodes of this step from those of the evaluations around this one."""
+        if built.graph._identity is None:
+            return
+        path, frame = self.scope.path, self.frame
+        if frame is not None and frame.depth > 1:  # what a hot call returned: its place stands for a scope
+            path = f"{path}/{frame.depth}/{frame.op}"
+        built.graph._identity.scope = path
+
+    async def _stages(
+        self, loop: StageLoop, value: Any = None, error: BaseException | None = None
+    ) -> tuple[Any] | None:
+        """Run the stages on; return what they ask for, in a tuple, or finish the step."""
+        advancing, value = loop.advance(value, error), None
+        asked = await advancing
+        if asked is not None:
+            self._park(loop)
+            return (asked,)
+        return self._finish(loop.built.target, await loop.value())
+
+    def _park(self, loop: StageLoop) -> None:
+        """Keep of a step that waits no more than it takes to go on."""
+        self.step = loop
+        if not self.scope.top and self.frame is not None and self.frame.depth > 1:
+            return
+        packed = None if self.scope.top else loop.packed()
+        if packed is not None:
+            self.step = packed
+            self._close()
+
+    async def _resume(self, value: Any, error: BaseException | None) -> tuple[Any] | None:
+        """Go on with the step that was parked."""
+        step, self.step = self.step, None
+        if type(step) is Packed:
+            if error is not None:
+                raise error
+            built = unpack(step)
+            self._name_nodes(built)
+            loop = StageLoop(self.strategy, built, StepState(self.run, self.scope), self.scope.resources)
+            loop.unpack(step)
+            step = loop
+        going_on, value = self._stages(step, value, error), None  # type: ignore[arg-type]
+        return await going_on
+
+    def _finish(self, target: Node, value: Any) -> tuple[Any] | None:
+        """End a step with what its target's function returned; return that if it is the final value."""
+        if self.scope.top:
+            self.run.target_id = target.structural_id
+        self._tear_down(None)
+        self.strategy.tell.warn_of_cache(target, value)
+        if self.frame is not None:
+            self.frame.finish(value)
+            return None
+        following = _kernel.continuation(value, target.name)
+        if following is None:
+            return (value,)
+        self._begin(following)
+        return None
+
+    # -------------------------------------------------------------------------------------------------- endings
+
+    def _tear_down(self, error: BaseException | None) -> None:
+        """End the resources that lasted for one step."""
+        stack, self.stack = self.stack, None
+        if stack is None:
+            return
+        if error is None:
+            stack.close()
+        else:
+            stack.__exit__(type(error), error, error.__traceback__)
+
+    def _close(self, failed: bool = False) -> None:
+        """Let go of the frame, and count what it has done."""
+        frame, run = self.frame, self.run
+        if frame is None:
+            return
+        if self.scope.top:
+            if failed and frame.steps:
+                self.strategy.tell.progress(run, frame, final=True)
+            run.frame = None
+        self.frame = self.attempts = None
+        run.hot_steps += frame.steps
+        run.hot_nodes += frame.nodes
+        frame.close()

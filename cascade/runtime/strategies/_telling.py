@@ -1,0 +1,129 @@
+"""What a strategy tells the bus and the log about nodes, loops and tasks."""
+
+from __future__ import annotations
+
+import os
+import time
+from hashlib import sha256
+from typing import Any
+
+from cascade import _kernel
+from cascade.graph.model import Graph, Node
+from cascade.runtime.events import (
+    LoopProgress,
+    StaticAnalysisWarning,
+    TaskExecutionFinished,
+    TaskExecutionStarted,
+)
+from cascade.runtime.strategies._runs import Run
+
+__all__ = ["Teller"]
+
+_PROGRESS_INTERVAL = 0.1  # seconds
+
+WARNING_TEXT = (
+    "Task '{name}' returns a call of itself whose arguments are calls too. Each new structure of such a call is "
+    "compiled once and then runs hot; a structure that differs at every step is built and planned at every step."
+)
+
+
+class Teller:
+    """Publishes what happens in the runs of one strategy, if somebody listens."""
+
+    __slots__ = ("_strategy", "_uncached")
+
+    def __init__(self, strategy: Any) -> None:
+        self._strategy = strategy
+        #: Names of tasks whose unused cache policy has been warned of.
+        self._uncached: set[str] = set()
+
+    def wants(self, event: type[Any]) -> bool:
+        """Whether somebody listens to an event of this class."""
+        wants = getattr(self._strategy.bus, "wants", None)
+        return wants is None or bool(wants(event))
+
+    def publish(self, event: type[Any], node: Node, run_id: str, **fields: Any) -> None:
+        """Publish an event about a node."""
+        if self.wants(event):
+            told = event(run_id=run_id, task_id=node.structural_id, task_name=node.name, **fields)
+            self._strategy.bus.publish(told)
+
+    def publish_hot(self, event: type[Any], program: Any, op: int, run_id: str, **fields: Any) -> None:
+        """Publish an event about an operation of a program."""
+        if self.wants(event):
+            told = event(run_id=run_id, task_id=hot_id(program, op), task_name=program.tasks[op], **fields)
+            self._strategy.bus.publish(told)
+
+    # ------------------------------------------------------------------------------------------------------- loops
+
+    def progress(self, run: Run, frame: Any, final: bool = False) -> None:
+        """Publish how far a loop is, at most ten times a second."""
+        now = time.monotonic()
+        if (not final and now - run.last_progress < _PROGRESS_INTERVAL) or not self.wants(LoopProgress):
+            return
+        run.last_progress = now
+        steps = run.hot_steps + frame.steps + run.warm + run.cold
+        elapsed = now - run.started
+        program = frame.last
+        self._strategy.bus.publish(
+            LoopProgress(
+                run_id=run.run_id,
+                task_name=program.tasks[-1] if program is not None else "",
+                steps=steps,
+                nodes=run.hot_nodes + frame.nodes + run.nodes,
+                steps_per_second=steps / elapsed if elapsed > 0 else 0.0,
+                elapsed=elapsed,
+                final=final,
+            )
+        )
+
+    def end_of_loop(self, run: Run, frame: Any, told: int) -> None:
+        """After hot steps: the last progress, and the start and the end of the target, unless it is ``told``."""
+        if frame.steps:
+            self.progress(run, frame, final=True)
+        program = frame.last
+        if program is None:
+            return
+        target = len(program) - 1
+        run.target_id = hot_id(program, target)
+        if not frame.steps or told == frame.steps:
+            return
+        self.publish_hot(TaskExecutionStarted, program, target, run.run_id)
+        if self.wants(TaskExecutionFinished):
+            duration = time.monotonic() - run.started
+            preview = repr(frame.value)[:100]
+            facts = {"status": "Succeeded", "duration": duration, "result_preview": preview}
+            self.publish_hot(TaskExecutionFinished, program, target, run.run_id, **facts)
+
+    # ---------------------------------------------------------------------------------------------------- warnings
+
+    def warn_of_recursion(self, graph: Graph, run_id: str) -> None:
+        """Warn once of each task whose calls of itself have calls as arguments."""
+        issued = self._strategy._issued_warnings
+        for node in graph.nodes:
+            if node.warns_dynamic_recursion and node.name not in issued:
+                issued.add(node.name)
+                text = WARNING_TEXT.format(name=node.name)
+                self.publish(StaticAnalysisWarning, node, run_id, warning_code="CS-W001", message=text)
+
+    def warn_of_cache(self, node: Node, value: Any) -> None:
+        """Say once that a target which returns a call is not cached: its own value is the next step's to find."""
+        if node.cache_policy is None or node.name in self._uncached or _kernel.continuation(value, node.name) is None:
+            return
+        self._uncached.add(node.name)
+        import logging  # only needed when something is worth saying
+
+        logging.getLogger("cascade").warning(
+            "task %r has a cache policy but returned a call as the target of its expression: nothing is saved for it; "
+            "put with_cache on the call that makes the value",
+            node.name,
+        )
+
+
+def hot_id(program: Any, op: int) -> str:
+    """Return the id of an operation's node; within one strategy it belongs to the position."""
+    template = program.table
+    if template.ids is None:
+        seed = os.urandom(16).hex()
+        template.ids = [sha256(f"{seed}/{i}".encode()).hexdigest() for i in range(len(template.protos))]
+    return str(template.ids[template.node_of[op]])

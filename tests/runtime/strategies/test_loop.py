@@ -1,0 +1,165 @@
+"""The loop of one evaluation: what a level of recursion holds, what a run says of itself before and when it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import tracemalloc
+from typing import Any
+
+import pytest
+
+from cascade import _kernel
+from cascade.runtime.events import LoopProgress, TaskExecutionStarted
+from cascade.runtime.exceptions import CascadeRuntimeError, ResourceCycleError
+from cascade.spec.task import task
+from tests.engines import make_engine, run, watch
+
+LEVEL = 1024  # bytes
+
+
+@task
+def add(a: Any, b: Any) -> Any:
+    return a + b
+
+
+def test_a_parked_level_is_small() -> None:
+    """A level of recursion in full processing keeps the values of its expression, and neither frame nor graph."""
+    sizes: list[int] = []
+
+    @task
+    def stairs(n: int) -> Any:
+        if n:
+            return add(n, stairs(n - 1))
+        gc.collect()
+        sizes.append(tracemalloc.get_traced_memory()[0])
+        return 0
+
+    engine = make_engine(hot=False)
+    run(stairs(20), engine)
+    tracemalloc.start()
+    try:
+        run(stairs(100), engine)
+        run(stairs(1100), engine)
+    finally:
+        tracemalloc.stop()
+
+    spare = 0 if _kernel.kernel_name == "compiled" else 200  # the twin's lazies are larger
+    assert (sizes[-1] - sizes[-2]) / 1000 < LEVEL + spare
+
+
+def test_a_parked_step_keeps_the_values_that_it_began_with() -> None:
+    """What a deeper level does to a container or to a lazy's arguments does not reach the levels that wait."""
+    box: list[Any] = []
+
+    @task
+    def spoil(n: int) -> Any:
+        box[1].args = ("spoilt", "spoilt")
+        box[0].clear()
+        return n
+
+    @task
+    def through(n: int) -> Any:
+        return add(spoil(n), 0)
+
+    @task
+    def keep(first: Any, values: Any, last: Any) -> Any:
+        return first, values, last
+
+    @task
+    def outer() -> Any:
+        box[:] = [[add(1, 1), "x"], None]
+        box[1] = keep(add(2, 2), box[0], through(5))
+        return add(box[1], ())
+
+    assert run(outer(), hot=False) == run(outer(), hot=True) == (4, [2, "x"], 5)
+
+
+def test_results_before_a_parked_node_are_there_afterwards() -> None:
+    """Earlier results of the step are handed to the consumer, and nothing runs twice."""
+    calls: list[Any] = []
+
+    @task
+    def note(x: Any) -> Any:
+        calls.append(x)
+        return x
+
+    @task
+    def deep(n: int) -> Any:
+        return add(add(note(("a", n)), note(("b", n))), deep(n - 1)) if n else ()
+
+    assert run(deep(3), hot=False) == ("a", 3, "b", 3, "a", 2, "b", 2, "a", 1, "b", 1)
+    assert calls == [(which, n) for n in (3, 2, 1) for which in "ab"]
+
+
+@pytest.mark.parametrize("how", ["fails", "is cancelled"])
+def test_a_loop_that_does_not_end_well_says_how_far_it_came(how: str) -> None:
+    """One final LoopProgress is published, whatever ends the loop."""
+
+    @task
+    def down(n: int) -> Any:
+        if n == 0 and how == "fails":
+            raise ValueError("floor")
+        return down(n - 1)
+
+    async def main() -> list[Any]:
+        engine = make_engine()
+        seen = watch(engine, LoopProgress)
+        running = asyncio.ensure_future(engine.run(down(50)))
+        if how == "is cancelled":
+            await asyncio.sleep(0.02)
+            running.cancel()
+        await asyncio.wait([running])
+        return seen
+
+    seen = asyncio.run(main())
+
+    assert [event.task_name for event in seen if event.final] == ["down"]
+    assert seen[-1].final
+
+
+def test_stats_include_runs_that_go_on() -> None:
+    """``engine.stats`` counts while a run goes on, and comes to the same afterwards."""
+    engine = make_engine()
+    during: list[int] = []
+
+    @task
+    def down(n: int) -> Any:
+        during.append(engine.stats.steps)
+        return down(n - 1) if n else "end"
+
+    run(down(100), engine)
+
+    assert during == sorted(during)
+    assert 0 < during[50] <= 51
+    assert engine.stats.steps == 101
+
+
+def test_warm_expansions_of_hot_calls_have_ids_of_their_own() -> None:
+    """Two expansions of one template within a hot expression are told apart, at every step in the same way."""
+
+    @task
+    def leaf(x: Any) -> Any:
+        return x
+
+    @task
+    def grown(x: Any) -> Any:
+        return leaf(x).run_if(True)
+
+    @task
+    def root(n: int, a: Any, b: Any) -> Any:
+        return root(n - 1, grown(1), grown(2)) if n else (a, b)
+
+    engine = make_engine()
+    seen = watch(engine, TaskExecutionStarted)
+    assert run(root(4, 0, 0), engine) == (1, 2)
+    ids = [event.task_id for event in seen if event.task_name == "leaf"][-4:]
+
+    assert ids[:2] == ids[2:]
+    assert ids[0] != ids[1]
+
+
+def test_a_resource_cycle_is_an_error_of_the_run() -> None:
+    """The error stands in the tree of the runtime's errors and is a ValueError still."""
+    assert issubclass(ResourceCycleError, CascadeRuntimeError)
+    assert issubclass(ResourceCycleError, ValueError)

@@ -1,0 +1,130 @@
+"""What a user replaces on an engine is used from then on, in every tier."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from cascade.adapters.executors.local import LocalExecutor
+from cascade.adapters.solvers.native import NativeSolver
+from cascade.adapters.state.in_memory import InMemoryStateBackend
+from cascade.runtime.bus import MessageBus
+from cascade.runtime.engine import Engine
+from cascade.runtime.processor import NodeProcessor
+from cascade.runtime.resource_container import ResourceContainer
+from cascade.spec.resource import inject, resource
+from cascade.spec.task import task
+from tests.engines import make_engine, run
+
+
+@task
+def one() -> Any:
+    return 1
+
+
+@task
+def countdown(n: int) -> Any:
+    return countdown(n - 1) if n else "end"
+
+
+@pytest.mark.parametrize("hot", [True, False])
+def test_a_bus_whose_publish_was_replaced_gets_every_event(hot: bool) -> None:
+    """A subclass or a mock is called, although nobody has subscribed."""
+
+    class Own(MessageBus):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen: list[str] = []
+
+        def publish(self, event: Any) -> None:
+            self.seen.append(type(event).__name__)
+            super().publish(event)
+
+    bus = Own()
+    run(one(), Engine(NativeSolver(), LocalExecutor(), bus, hot=hot))
+    assert bus.seen == ["RunStarted", "TaskExecutionStarted", "TaskExecutionFinished", "RunFinished"]
+
+    engine = make_engine(hot=hot)
+    engine.bus.publish = mock.Mock()  # type: ignore[method-assign]
+    run(one(), engine)
+    assert engine.bus.publish.call_count == 4
+
+
+@pytest.mark.parametrize("hot", [True, False])
+def test_collaborators_of_an_engine_are_replaceable(hot: bool) -> None:
+    """``engine.node_processor = ...``, ``executor``, ``resource_container`` and ``solver`` take effect."""
+    engine = make_engine(hot=hot)
+    run(countdown(2), engine)
+    names: list[str] = []
+
+    class Processor(NodeProcessor):
+        async def process(self, node: Any, *args: Any, **kwargs: Any) -> Any:
+            names.append(node.name)
+            return await super().process(node, *args, **kwargs)
+
+    parts = (engine.executor, engine.bus, engine.resource_manager, engine.constraint_manager, engine.solver)
+    engine.node_processor = Processor(*parts)
+    run(countdown(2), engine)
+    assert names == ["countdown"] * 3
+
+
+@pytest.mark.parametrize("hot", [True, False])
+def test_a_replaced_executor_takes_effect(hot: bool) -> None:
+    """``engine.executor = ...`` is called for every node of later runs."""
+    engine = make_engine(hot=hot)
+    names: list[str] = []
+
+    class Own(LocalExecutor):
+        async def execute(self, node: Any, args: Any, kwargs: Any) -> Any:
+            names.append(node.name)
+            return await super().execute(node, args, kwargs)
+
+    engine.executor = Own()
+    run(countdown(2), engine)
+    assert names == ["countdown"] * 3
+
+
+@pytest.mark.parametrize("hot", [True, False])
+def test_a_replaced_resource_container_takes_effect(hot: bool) -> None:
+    """``engine.resource_container = ...`` is where later runs find their resources."""
+    engine = make_engine(hot=hot)
+
+    @resource
+    def db() -> Any:
+        yield 5
+
+    @task
+    def use(d: Any = inject("db")) -> Any:
+        return d
+
+    engine.resource_container = ResourceContainer(engine.bus)
+    engine.resource_container.register(db)
+    assert run(use(), engine) == 5
+
+
+@pytest.mark.parametrize("method", ["check_permission", "get_extra_requirements"])
+def test_a_replaced_constraint_manager_method_is_asked_for_every_node(method: str) -> None:
+    """What a user replaced on the instance is honoured by hot runs too."""
+    engine = make_engine()
+    run(countdown(3), engine)
+    manager = engine.constraint_manager
+    wrapped = mock.Mock(side_effect=getattr(manager, method))
+    setattr(manager, method, wrapped)
+    run(countdown(3), engine)
+    assert wrapped.call_count == 4
+
+
+@pytest.mark.parametrize("hot", [True, False])
+def test_a_backend_that_overrides_clear_is_not_stock(hot: bool) -> None:
+    """It is cleared before each next step."""
+    cleared = []
+
+    class Own(InMemoryStateBackend):
+        async def clear(self) -> None:
+            cleared.append(1)
+            await super().clear()
+
+    run(countdown(3), hot=hot, state_backend_factory=Own)
+    assert len(cleared) == 3
