@@ -13,7 +13,7 @@ knows, so that nothing can re-enter it; a test fails when that changes.
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.object cimport PyObject, PyTypeObject
-from libc.stdint cimport int8_t, int32_t, int64_t, intptr_t, uintptr_t
+from libc.stdint cimport int8_t, int32_t, int64_t, intptr_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy
 
@@ -2703,6 +2703,7 @@ cdef struct Level:
     Py_ssize_t leaves  # first of its leaves
     int32_t place  # in the program's order
     int32_t parent  # operation of the level below that waits for this value, -1 at the bottom
+    uint64_t path  # of the operations that wait below, 0 at the bottom
 
 
 @cython.final
@@ -2833,6 +2834,11 @@ cdef class Frame:
     def depth(self):
         """Levels in evaluation."""
         return self.level_count
+
+    @property
+    def path(self):
+        """Where the top level lies: a number for the operations that wait below it, 0 if none does."""
+        return self.levels[self.level_count - 1].path if self.level_count else 0
 
     cdef int _check_waiting(self) except -1:
         if not self.waits:
@@ -3148,6 +3154,7 @@ cdef int _push(Frame frame, PyObject* lazy, int32_t parent) except -1:
     level.leaves = leaves
     level.place = 0
     level.parent = parent
+    level.path = _path(frame, parent)
     level.program = NULL
     found = <PyObject*>None
     if not _unkeyed:
@@ -3244,10 +3251,18 @@ cdef bint _push_flat(Frame frame, PyObject* lazy, int32_t parent) except -1:
     level.leaves = frame.leaf_count
     level.place = 0
     level.parent = parent
+    level.path = _path(frame, parent)
     frame.op_count += 1
     frame.level_count += 1
     frame.steps += 1
     return True
+
+
+cdef inline uint64_t _path(Frame frame, int32_t parent) noexcept:
+    """Number the place of a level that is about to be pushed (FNV-1a over the operations that wait below it)."""
+    if parent < 0:
+        return 0
+    return (frame.levels[frame.level_count - 1].path ^ <uint64_t>(parent + 1)) * <uint64_t>0x100000001B3
 
 
 cdef inline int64_t _key_serial(Frame frame) noexcept:

@@ -1375,26 +1375,28 @@ class _Dropper:
 class _Level:
     """An expression being evaluated: its program, what was traced, the results so far."""
 
-    __slots__ = ("parent", "pc", "program", "registers", "trace")
+    __slots__ = ("parent", "path", "pc", "program", "registers", "trace")
 
-    def __init__(self, program: Program, trace: Trace, parent: int) -> None:
+    def __init__(self, program: Program, trace: Trace, parent: int, path: int) -> None:
         self.program = program
         self.trace = trace
         self.registers: list[Any] = [None] * len(trace.operations)
         self.pc = 0
         self.parent = parent  # the operation of the level below that waits for this value
+        self.path = path  # of the operations that wait below, 0 at the bottom
 
 
 class _Pending:
     """An expression that waits for full processing."""
 
-    __slots__ = ("lazy", "parent", "program", "results", "trace")
+    __slots__ = ("lazy", "parent", "path", "program", "results", "trace")
 
-    def __init__(self, lazy: Any, trace: Trace, program: Program | None, parent: int) -> None:
+    def __init__(self, lazy: Any, trace: Trace, program: Program | None, parent: int, path: int) -> None:
         self.lazy = lazy
         self.trace = trace
         self.program = program
         self.parent = parent
+        self.path = path
         self.results: dict[int, Any] = {}  # of operations that have run hot before
 
 
@@ -1456,6 +1458,13 @@ class Frame:
         return len(self._levels) + (self._waiting is not None)
 
     @property
+    def path(self) -> int:
+        """Where the top level lies: a number for the operations that wait below it, 0 if none does."""
+        if self._waiting is not None:
+            return self._waiting.path
+        return self._levels[-1].path if self._levels else 0
+
+    @property
     def waiting(self) -> bool:
         """Whether a step waits for full processing."""
         return self._waiting is not None
@@ -1497,7 +1506,7 @@ class Frame:
         """Run hot what waits for full processing."""
         pending = self._pending
         self._waiting = None
-        self._levels.append(_Level(program, pending.trace, pending.parent))
+        self._levels.append(_Level(program, pending.trace, pending.parent, pending.path))
 
     def finish(self, value: Any) -> None:
         """Give the value that the target's function returned in full processing; it may be lazy."""
@@ -1517,7 +1526,7 @@ class Frame:
         level = self._levels.pop()
         self.steps -= 1  # it is not a hot step after all
         lazy = level.trace.operations[-1].lazy
-        self._waiting = pending = _Pending(lazy, level.trace, level.program, level.parent)
+        self._waiting = pending = _Pending(lazy, level.trace, level.program, level.parent, level.path)
         pending.results = {i: level.registers[i] for i in level.program.order[: level.pc]}
 
     def resume(self, value: Any) -> None:
@@ -1558,6 +1567,8 @@ class Frame:
     def _push(self, lazy: Any, parent: int) -> None:
         traced = Trace(lazy)
         program = None if traced.unkeyed else self.cache.find(traced)
+        # FNV-1a over the operations that wait below
+        path = 0 if parent < 0 else (self._levels[-1].path ^ parent + 1) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
         if (
             program is not None
             and self.hot
@@ -1565,10 +1576,10 @@ class Frame:
             and program.epoch == self.cache.epoch
             and all(name in self.resources for name in program.requires)
         ):
-            self._levels.append(_Level(program, traced, parent))
+            self._levels.append(_Level(program, traced, parent, path))
             self.steps += 1
         else:
-            self._waiting = _Pending(lazy, traced, program, parent)
+            self._waiting = _Pending(lazy, traced, program, parent, path)
 
     def _complete(self, value: Any, parent: int) -> None:
         if parent < 0:

@@ -207,8 +207,8 @@ class Evaluation(_evaluation.Evaluation):
         if built.graph._identity is None:
             return
         path, frame = self.scope.path, self.frame
-        if frame is not None and frame.depth > 1:  # what a hot call returned: its place stands for a scope
-            path = f"{path}/{frame.depth}/{frame.op}"
+        if frame is not None and frame.path:  # what a hot call returned: its place stands for a scope
+            path = f"{path}/{frame.path:x}"
         built.graph._identity.scope = path
 
     async def _stages(

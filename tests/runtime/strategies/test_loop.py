@@ -163,3 +163,37 @@ def test_a_resource_cycle_is_an_error_of_the_run() -> None:
     """The error stands in the tree of the runtime's errors and is a ValueError still."""
     assert issubclass(ResourceCycleError, CascadeRuntimeError)
     assert issubclass(ResourceCycleError, ValueError)
+
+
+def test_nodes_of_expansions_in_a_hot_frame_have_ids_of_their_places() -> None:
+    """Equal structures that different hot calls return have ids of their own, the same in every step."""
+
+    @task
+    def yes(where: str) -> bool:
+        return True
+
+    @task
+    def conditional(where: str) -> Any:
+        return yes(where).run_if(yes(where))  # a condition: processed in full
+
+    @task
+    def deeper(where: str) -> Any:
+        return same(conditional(where + "0"), conditional(where + "1"))
+
+    @task
+    def same(*values: Any) -> Any:
+        return values
+
+    engine = make_engine()
+    seen = watch(engine)
+
+    def ids() -> list[str]:
+        seen.clear()
+        run(same(deeper("0"), deeper("1")), engine)
+        return [e.task_id for e in seen if type(e) is TaskExecutionStarted and e.task_name == "yes"]
+
+    ids()
+    first, second = ids(), ids()
+
+    assert len(set(first)) == len(first) == 8
+    assert first == second
