@@ -15,7 +15,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.object cimport PyObject, PyTypeObject
 from libc.stdint cimport int8_t, int32_t, int64_t, intptr_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp, memcpy, memset
 
 import dataclasses
 import inspect
@@ -2237,6 +2237,7 @@ cdef class Program:
     cdef int32_t* order
     cdef int32_t* group  # by place in the order: how many operations start together there, 0 for one alone
     cdef int32_t* equal  # by operation: the one whose result is its own
+    cdef int32_t* records  # by operation: where its record starts in the key; NULL if _matches() cannot tell
     cdef Py_ssize_t distinct  # operations that are their own
     cdef tuple injected  # resource names
     cdef readonly Py_ssize_t count
@@ -2265,6 +2266,7 @@ cdef class Program:
         free(self.order)
         free(self.group)
         free(self.equal)
+        free(self.records)
 
     def __len__(self):
         return self.count
@@ -2374,6 +2376,7 @@ cdef Program _compiled(Frame frame):
             tasks.append(_op_name(&frame.ops[level.ops + i]))
     finally:
         program.codes = codes.at
+    _find_records(program, frame.ops + level.ops)
     program.injected = tuple(resources)
     program.requires = tuple(sorted({inject[2] for callee in watch for inject in callee.injects}))
     program.needs_resources = bool(program.requires)
@@ -2381,6 +2384,46 @@ cdef Program _compiled(Frame frame):
     program.why = tuple(why)
     program.watch = list(watch)
     return program
+
+
+cdef int _find_records(Program program, Op* ops) except -1:
+    """Note where the records start, if every call has leaves and calls for arguments and no policy but a retry.
+
+    Two calls of a pure task are left out: whether they are one depends on their values.
+    """
+    global _matched_room
+    cdef int32_t* records
+    cdef Reader reader
+    cdef Head head
+    cdef Py_ssize_t op, i
+    if program.count > 0x7FFFFFFF // 64:
+        return 0
+    for op in range(program.count):
+        if program.instructions[op].kind == NESTED_CALL:
+            return 0
+        if ops[op].callee != NULL and (<Callee>ops[op].callee).pure:
+            for i in range(op):
+                if ops[i].callee == ops[op].callee:
+                    return 0
+    if program.count > _matched_room:
+        if _grow(<void**>&_matched, &_matched_room, sizeof(PyObject*), program.count) < 0:
+            raise MemoryError()
+    records = <int32_t*>malloc(<size_t>program.count * sizeof(int32_t))
+    if records == NULL:
+        raise MemoryError()
+    reader.key = program._key
+    reader.at = 1
+    reader.name = reader.leaf = 0
+    for op in range(program.count):
+        records[op] = <int32_t>reader.at
+        _read_head(&reader, &head)
+        if head.flags & ~<int64_t>(f_DIRECT | f_RETRY) or reader.at > 0x7FFFFFFF:
+            free(records)
+            return 0
+        if not head.flags & f_DIRECT:
+            reader.at += head.npos + head.nkw
+    program.records = records
+    return 0
 
 
 cdef object _op_name(Op* op):
@@ -3143,7 +3186,7 @@ cdef int _push(Frame frame, PyObject* lazy, int32_t parent) except -1:
     if frame.level_count == frame.level_room:
         if _grow(<void**>&frame.levels, &frame.level_room, sizeof(Level), 0) < 0:
             raise MemoryError()
-    if _push_flat(frame, lazy, parent):
+    if _push_known(frame, lazy, parent):
         return 0
     attempt = _next_attempt()
     while _trace(frame, lazy) < 0:
@@ -3177,74 +3220,33 @@ cdef int _push(Frame frame, PyObject* lazy, int32_t parent) except -1:
     return _wait(frame, lazy, level)
 
 
-cdef bint _push_flat(Frame frame, PyObject* lazy, int32_t parent) except -1:
-    """The shortest way for a call whose arguments are all leaves: compare it with its task's last program, no key.
+cdef bint _push_known(Frame frame, PyObject* lazy, int32_t parent) except -1:
+    """The short way: compare an expression with its task's last program, without writing a key.
 
     True if that program serves it and may run; else nothing has happened, and the general way decides.
     """
     cdef PyObject* source = <PyObject*>(<_Lazy>lazy).source
-    cdef PyObject* values = <PyObject*>(<_Lazy>lazy).values
-    cdef PyObject* names = <PyObject*>(<_Lazy>lazy).names
-    cdef PyObject* callee
     cdef PyObject* found
-    cdef PyObject** items
-    cdef PyTypeObject* kind
-    cdef object held
-    cdef int64_t* key
-    cdef int64_t head
-    cdef Py_ssize_t i, nkw = 0, count, budget = 64
+    cdef Py_ssize_t i, count
     cdef Op* op
     cdef Level* level
-    if (
-        cascade_type(lazy) != T_LAZY or cascade_type(source) != T_TASK
-        or (<_Lazy>lazy).keywords is not None or (<_Lazy>lazy).extras is not None or values == <PyObject*>None
-    ):
+    if cascade_type(lazy) != T_LAZY or cascade_type(source) != T_TASK:
         return False
-    count = TUPLE_SIZE(values)
-    callee = <PyObject*>(<Task>source)._callee
-    found = frame.cache.last[(<Callee>callee).serial & (MEMO_SIZE - 1)]
-    if found == NULL or (<Program>found).count != 1:
+    found = frame.cache.last[(<Callee>(<Task>source)._callee).serial & (MEMO_SIZE - 1)]
+    if found == NULL or (<Program>found).records == NULL:
         return False
-    if names != <PyObject*>None:
-        nkw = TUPLE_SIZE(names)
-    key = (<Program>found)._key
-    head = (count - nkw) | (<int64_t>nkw << COUNT_BITS)
-    head |= <int64_t>(f_DIRECT if (<_Lazy>lazy).retry is None else f_DIRECT | f_RETRY) << (2 * COUNT_BITS)
-    if key[1] != (<Callee>callee).serial or key[2] != head:
+    if not (<Program>found).is_open or not frame.hot or (<Program>found).epoch != frame.cache.epoch:
         return False
-    for i in range(nkw):
-        if key[3 + i] != <int64_t><intptr_t>TUPLE_ITEM(names, i):
-            return False
-    items = cascade_items(values)
-    for i in range(count):
-        kind = cascade_type(items[i])
-        if cascade_flags(items[i]) & CASCADE_CONTAINER:
-            if not _is_plain(items[i], &budget, 4):
-                return False
-        elif kind == T_LAZY or kind == T_MAPPED or kind == T_ROUTER or kind == T_INJECT or kind == T_TASK:
-            return False
-    if (
-        not (<Program>found).is_open or not frame.hot or (<Program>found).epoch != frame.cache.epoch
-    ):
+    if (<Program>found).needs_resources and not _holds_resources(frame, <Program>found):
         return False
-    if (<Program>found).needs_resources:
-        held = <object>found
-        if not _has_resources(frame, <Program>found):
-            return False
-    if frame.op_count == frame.op_room and _grow(<void**>&frame.ops, &frame.op_room, sizeof(Op), 0) < 0:
-        raise MemoryError()
+    if not _matches(<Program>found, lazy):
+        return False
+    count = (<Program>found).count
+    if frame.op_count + count > frame.op_room:
+        if _grow(<void**>&frame.ops, &frame.op_room, sizeof(Op), frame.op_count + count) < 0:
+            raise MemoryError()
     (<Program>found).touched = True
     INCREF(found)
-    INCREF(callee)
-    INCREF(values)
-    op = &frame.ops[frame.op_count]
-    op.callee = callee
-    op.values = values
-    op.retry = NULL
-    if (<_Lazy>lazy).retry is not None:
-        op.retry = <PyObject*>(<_Lazy>lazy).retry
-        INCREF(op.retry)
-    op.lazy = op.result = NULL
     level = &frame.levels[frame.level_count]
     level.program = found
     level.ops = frame.op_count
@@ -3252,10 +3254,107 @@ cdef bint _push_flat(Frame frame, PyObject* lazy, int32_t parent) except -1:
     level.place = 0
     level.parent = parent
     level.path = _path(frame, parent)
-    frame.op_count += 1
+    op = &frame.ops[frame.op_count]
+    for i in range(count):
+        lazy = _matched[i]
+        op.callee = <PyObject*>(<Task>(<_Lazy>lazy).source)._callee
+        INCREF(op.callee)
+        op.values = <PyObject*>(<_Lazy>lazy).values
+        INCREF(op.values)
+        op.retry = NULL
+        if (<_Lazy>lazy).retry is not None:
+            op.retry = <PyObject*>(<_Lazy>lazy).retry
+            INCREF(op.retry)
+        op.lazy = op.result = NULL
+        op += 1
+    frame.op_count += count
     frame.level_count += 1
     frame.steps += 1
     return True
+
+
+cdef PyObject** _matched = NULL  # by operation: the lazy that was found in its place, borrowed
+cdef Py_ssize_t _matched_room = 0
+
+
+cdef bint _matches(Program program, PyObject* root) noexcept:
+    """Whether an expression has the key of a program. Runs no Python code, allocates nothing.
+
+    From the target down: whatever needs an operation comes after it, so its lazy is known when its turn comes.
+    """
+    global _epoch
+    cdef Py_ssize_t op = program.count - 1
+    _epoch += 1
+    if op:
+        memset(_matched, 0, <size_t>op * sizeof(PyObject*))
+    _matched[op] = root
+    (<_Lazy>root).mark = _epoch
+    (<_Lazy>root).register = op
+    while op >= 0:
+        if not _matches_record(program._key + program.records[op], _matched[op]):
+            return False
+        op -= 1
+    return True
+
+
+cdef inline bint _matches_record(int64_t* key, PyObject* lazy) noexcept:
+    """Whether a lazy has this record; notes which lazies stand in the places of the operations that it needs."""
+    cdef PyObject* source = <PyObject*>(<_Lazy>lazy).source
+    cdef PyObject* values = <PyObject*>(<_Lazy>lazy).values
+    cdef PyObject* names = <PyObject*>(<_Lazy>lazy).names
+    cdef PyObject* one
+    cdef PyObject** items
+    cdef PyTypeObject* kind
+    cdef int64_t head, flags = key[1] >> (2 * COUNT_BITS)
+    cdef Py_ssize_t i, nkw = 0, count, budget = 64
+    if (
+        cascade_type(lazy) != T_LAZY or cascade_type(source) != T_TASK or values == <PyObject*>None
+        or (<_Lazy>lazy).keywords is not None or (<_Lazy>lazy).extras is not None
+        or key[0] != (<Callee>(<Task>source)._callee).serial
+        or ((<_Lazy>lazy).retry is not None) != (flags & f_RETRY != 0)
+    ):
+        return False
+    count = TUPLE_SIZE(values)
+    if names != <PyObject*>None:
+        nkw = TUPLE_SIZE(names)
+    head = (count - nkw) | (<int64_t>nkw << COUNT_BITS)
+    if key[1] != head | (flags << (2 * COUNT_BITS)):
+        return False
+    for i in range(nkw):
+        if key[2 + i] != <int64_t><intptr_t>TUPLE_ITEM(names, i):
+            return False
+    key += 2 + nkw
+    items = cascade_items(values)
+    for i in range(count):
+        one = items[i]
+        kind = cascade_type(one)
+        if kind == T_LAZY:
+            if flags & f_DIRECT or key[i] < 0:
+                return False
+            if (<_Lazy>one).mark == _epoch:
+                if (<_Lazy>one).register != key[i]:
+                    return False
+            elif _matched[key[i]] != NULL:
+                return False
+            else:
+                (<_Lazy>one).mark = _epoch
+                (<_Lazy>one).register = key[i]
+                _matched[key[i]] = one
+            continue
+        if not flags & f_DIRECT and key[i] >= 0:
+            return False
+        if cascade_flags(one) & CASCADE_CONTAINER:
+            if not _is_plain(one, &budget, 4):
+                return False
+        elif kind == T_MAPPED or kind == T_ROUTER or kind == T_INJECT or kind == T_TASK:
+            return False
+    return True
+
+
+cdef bint _holds_resources(Frame frame, Program program) except -1:
+    """Whether all resources of a program are there, which may run Python code; the program is held meanwhile."""
+    cdef object held = program
+    return _has_resources(frame, held)
 
 
 cdef inline uint64_t _path(Frame frame, int32_t parent) noexcept:
@@ -3410,7 +3509,41 @@ cdef PyObject* _call(Frame frame, Level* level, Py_ssize_t number) noexcept:
             small[i + 1] = values[i] if code < 0 else ops[code].result
         return PyObject_Vectorcall(
             func, small + 1, <size_t>instruction.npos | PY_VECTORCALL_ARGUMENTS_OFFSET, instruction.keywords)
+    if instruction.kind == FLAT_CALL and instruction.count + instruction.injected_count <= SMALL_CALL:
+        return _call_injected(frame, level, number, func)
     return _call_assembled(frame, level, number, func)
+
+
+cdef PyObject* _call_injected(Frame frame, Level* level, Py_ssize_t number, PyObject* func) noexcept:
+    """Call with a few arguments, the last of which are resources; these are owned during the call."""
+    cdef Program program = <Program>level.program
+    cdef Instruction* instruction = &program.instructions[number]
+    cdef Op* ops = frame.ops + level.ops
+    cdef PyObject** values = cascade_items(ops[number].values)
+    cdef PyObject* small[SMALL_CALL + 1]
+    cdef int32_t* codes = program.codes + instruction.codes
+    cdef PyObject* result = NULL
+    cdef PyObject* one
+    cdef dict resources = frame.resources
+    cdef Py_ssize_t i, top = instruction.count + 1, held = 0
+    for i in range(instruction.count):
+        small[i + 1] = values[i] if codes[i] < 0 else ops[codes[i]].result
+    while held < instruction.injected_count:
+        one = DICT_GET(<PyObject*>resources, TUPLE_ITEM(<PyObject*>program.injected, instruction.injected + held))
+        if one == NULL:
+            if PyErr_Occurred() == NULL:
+                _not_active(program, instruction.injected + held)
+            break
+        INCREF(one)
+        small[top + held] = one
+        held += 1
+    else:
+        result = PyObject_Vectorcall(
+            func, small + 1, <size_t>instruction.npos | PY_VECTORCALL_ARGUMENTS_OFFSET, instruction.keywords)
+    while held:
+        held -= 1
+        DECREF(small[top + held])
+    return result
 
 
 cdef PyObject* _call_assembled(Frame frame, Level* level, Py_ssize_t number, PyObject* func) noexcept:

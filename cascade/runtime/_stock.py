@@ -7,23 +7,49 @@ from typing import Any
 __all__ = ["is_stock"]
 
 _FLAGS = frozenset({"inline", "stock", "transient"})
+_REMEMBERED = 256  # classes
+
+#: Methods with the functions that are declared beside a flag, by class, flag and methods.
+_functions: dict[tuple[type[Any], str, tuple[str, ...]], tuple[tuple[str, Any], ...]] = {}
+
 
 def is_stock(part: Any, flag: str, *methods: str) -> bool:
     """Whether a class attribute ``flag`` is true and the methods declared beside it are the ones in effect.
 
-    A subclass that overrides a method, or an instance with one of its own, must be called for every node.
+    A subclass that overrides a method, or a class or an instance on which one was replaced, must be called for every
+    node.
     """
     kind = type(part)
-    for base in kind.__mro__:
-        declared = base.__dict__
-        if flag in declared:
-            break
-    else:
+    found = _functions.get((kind, flag, methods))
+    if found is None:
+        found = _find(kind, flag, methods)
+    if found is None or not getattr(kind, flag, False):
         return False
-    if not declared[flag]:
-        return False
-    for method in methods:
-        if getattr(kind, method, None) is not declared.get(method):
+    for method, function in found:
+        if getattr(kind, method, None) is not function:
             return False
     own = getattr(part, "__dict__", None)
     return not own or (_FLAGS.isdisjoint(own) and own.keys().isdisjoint(methods))
+
+
+def _find(kind: type[Any], flag: str, methods: tuple[str, ...]) -> tuple[tuple[str, Any], ...] | None:
+    """Return the functions that a class declares beside a flag, and remember them; None if they were replaced."""
+    declared = next((base for base in kind.__mro__ if flag in base.__dict__), None)
+    if declared is None:
+        return None
+    pairs = tuple((method, declared.__dict__.get(method)) for method in methods)
+    if not all(_is_own(function, method) for method, function in pairs):
+        return None
+    if len(_functions) >= _REMEMBERED:
+        _functions.clear()
+    _functions[kind, flag, methods] = pairs
+    return pairs
+
+
+def _is_own(function: Any, method: str) -> bool:
+    """Whether a function was written as a method, in the body of a class; None stands for a method that is not there."""
+    if function is None:
+        return True
+    owner, _, name = getattr(function, "__qualname__", "").rpartition(".")
+    replaced = not owner or owner.endswith("<locals>") or "__wrapped__" in getattr(function, "__dict__", ())
+    return name == method and not replaced

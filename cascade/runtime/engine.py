@@ -337,4 +337,12 @@ def _yielding(value: Any) -> Callable[[], Any]:
 
 
 def _sum(one: RunStats, other: RunStats) -> RunStats:
-    return RunStats(*(getattr(one, f) + getattr(other, f) for f in RunStats.__dataclass_fields__))
+    return RunStats(
+        one.hot + other.hot,
+        one.warm + other.warm,
+        one.cold + other.cold,
+        one.nodes + other.nodes,
+        one.templates + other.templates,
+        one.yields + other.yields,
+        one.duration + other.duration,
+    )

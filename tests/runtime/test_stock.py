@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 from unittest import mock
 
 import pytest
 
+from cascade.runtime import _stock
 from cascade.runtime._stock import is_stock
 
 
@@ -112,3 +114,32 @@ def test_a_flag_on_the_instance_says_nothing() -> None:
     part: Any = Plain()
     part.inline = True
     assert not is_stock(part, "inline", "work")
+
+
+def test_a_method_replaced_on_the_class_is_noticed() -> None:
+    """Before the class was ever looked at or afterwards, by a mock or by a spy that bears the method's name."""
+
+    class Fresh:
+        inline = True
+
+        def work(self) -> None:
+            """What may be left out."""
+
+    with mock.patch.object(Fresh, "work"):
+        assert not is_stock(Fresh(), "inline", "work")
+    with mock.patch.object(Fresh, "work", functools.wraps(Fresh.work)(lambda self: None)):
+        assert not is_stock(Fresh(), "inline", "work")
+    assert is_stock(Fresh(), "inline", "work")
+    with mock.patch.object(Fresh, "work"):
+        assert not is_stock(Fresh(), "inline", "work")
+    assert is_stock(Fresh(), "inline", "work")
+    Fresh.inline = False
+    assert not is_stock(Fresh(), "inline", "work")
+
+
+def test_many_classes_are_looked_at() -> None:
+    """What is remembered of classes is bounded, and forgetting it changes nothing."""
+    for number in range(600):
+        kind = type(f"Part{number}", (Part,), {})
+        assert is_stock(kind(), "inline", "work")
+    assert len(_stock._functions) <= 256
