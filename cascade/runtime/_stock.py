@@ -47,7 +47,7 @@ def _find(kind: type[Any], flag: str, methods: tuple[str, ...]) -> tuple[tuple[s
 
 
 def _is_own(function: Any, method: str) -> bool:
-    """Whether a function was written as a method, in the body of a class; None stands for a method that is not there."""
+    """Whether a function was written in the body of a class; None stands for a method that is not there."""
     if function is None:
         return True
     owner, _, name = getattr(function, "__qualname__", "").rpartition(".")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import ExitStack
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -253,3 +254,30 @@ def test_items_that_never_start_leave_no_coroutine(hot: bool) -> None:
     with pytest.raises(ValueError, match="three"):
         run(Factory(lambda x: note(aident(x)) if x < 2 else note(x)).map(x=list(range(6))), hot=hot)
     assert log == [2, 3]
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_synchronous_items_of_two_maps_do_not_mingle(hot: bool, count: int) -> None:
+    """Wherever a map lets others run, the maps beside it wait until its synchronous items are through."""
+    log: list[Any] = []
+
+    @task
+    def note(x: Any) -> Any:
+        log.append(x)
+        return twice(x)
+
+    @task
+    def twice(x: Any) -> Any:
+        log.append(-x)
+        return 2 * x
+
+    @task
+    def together(*maps: Any) -> Any:
+        return maps
+
+    maps = [note.map(x=[10 * n + 1, 10 * n + 2]) for n in range(count)]
+    with mock.patch.object(Run, "_deadline", lambda self: 0.0):  # at every control point
+        values = run(together(*maps), hot=hot)
+
+    assert values == tuple([20 * n + 2, 20 * n + 4] for n in range(count))
+    assert log == [s * (10 * n + k) for n in range(count) for k in (1, 2) for s in (1, -1)]
