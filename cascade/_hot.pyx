@@ -2776,6 +2776,7 @@ cdef class Frame:
     cdef PyObject* inbox  # a value to deliver, owned
     cdef object waiting_lazy
     cdef Program waiting_program
+    cdef Program supplied  # its resources are known to be there
     cdef dict waiting_results
     cdef int64_t* key  # of the expression that waits
     cdef Py_ssize_t key_count, key_room
@@ -2967,6 +2968,7 @@ cdef class Frame:
         cdef PyObject* lazy
         cdef PyObject* result
         self.waits = False
+        self.supplied = None
         self.waiting_program = None
         self.waiting_results = None
         self.names = None
@@ -3130,6 +3132,7 @@ cdef class Frame:
         self.waits = False
         self.done = False
         self.waiting_lazy = None
+        self.supplied = None
         self.waiting_program = None
         self.waiting_results = None
         self.names = None
@@ -3237,7 +3240,7 @@ cdef bint _push_known(Frame frame, PyObject* lazy, int32_t parent) except -1:
         return False
     if not (<Program>found).is_open or not frame.hot or (<Program>found).epoch != frame.cache.epoch:
         return False
-    if (<Program>found).needs_resources and not _holds_resources(frame, <Program>found):
+    if (<Program>found).needs_resources and found != <PyObject*>frame.supplied and not _supplied(frame, <Program>found):
         return False
     if not _matches(<Program>found, lazy):
         return False
@@ -3351,10 +3354,12 @@ cdef inline bint _matches_record(int64_t* key, PyObject* lazy) noexcept:
     return True
 
 
-cdef bint _holds_resources(Frame frame, Program program) except -1:
-    """Whether all resources of a program are there, which may run Python code; the program is held meanwhile."""
-    cdef object held = program
-    return _has_resources(frame, held)
+cdef bint _supplied(Frame frame, Program program) except -1:
+    """Whether all resources of a program are there, which may run Python code. They stay until a step is processed."""
+    if not _has_resources(frame, program):
+        return False
+    frame.supplied = program
+    return True
 
 
 cdef inline uint64_t _path(Frame frame, int32_t parent) noexcept:

@@ -6,7 +6,6 @@ from typing import Any
 
 __all__ = ["is_stock"]
 
-_FLAGS = frozenset({"inline", "stock", "transient"})
 _REMEMBERED = 256  # classes
 
 #: Methods with the functions that are declared beside a flag, by class, flag and methods.
@@ -25,11 +24,13 @@ def is_stock(part: Any, flag: str, *methods: str) -> bool:
         found = _find(kind, flag, methods)
     if found is None or not getattr(kind, flag, False):
         return False
+    own = getattr(part, "__dict__", ())
+    if flag in own:
+        return False
     for method, function in found:
-        if getattr(kind, method, None) is not function:
+        if getattr(kind, method, None) is not function or method in own:
             return False
-    own = getattr(part, "__dict__", None)
-    return not own or (_FLAGS.isdisjoint(own) and own.keys().isdisjoint(methods))
+    return True
 
 
 def _find(kind: type[Any], flag: str, methods: tuple[str, ...]) -> tuple[tuple[str, Any], ...] | None:

@@ -58,12 +58,10 @@ class MessageBus:
 
     def wants(self, event_type: type[Event]) -> bool:
         """Whether an event of exactly this class would reach anybody: a subscriber, or a ``publish`` of the user's."""
-        if type(self).publish is not MessageBus.publish or "publish" in self.__dict__:
-            return True
         route = self._routes.get(event_type)
         if route is None:
             route = self._route_of(event_type)
-        return bool(route)
+        return bool(route) or type(self).publish is not MessageBus.publish or "publish" in self.__dict__
 
     def _route_of(self, event_type: type[Any]) -> tuple[Handler, ...]:
         routes = self._routes
