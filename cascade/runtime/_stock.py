@@ -27,7 +27,7 @@ def is_stock(part: Any, flag: str, *methods: str) -> bool:
     own = getattr(part, "__dict__", ())
     if flag in own:
         return False
-    for method, function in found:
+    for method, function in found:  # noqa: SIM110 - a generator would cost as much as the rest, at each start of a run
         if getattr(kind, method, None) is not function or method in own:
             return False
     return True

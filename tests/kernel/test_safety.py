@@ -512,7 +512,7 @@ def test_frames_in_cycles_are_collected() -> None:
 
 
 def test_counts_do_not_drift() -> None:
-    """Blocks, and references of None, small integers and interned names, are the same after 300 runs as after 600."""
+    """Blocks, and references of None, small integers and interned names, do not change by 300 runs."""
     engine = make_engine()
     name = sys.intern("a_name_of_a_keyword")
 
@@ -527,16 +527,20 @@ def test_counts_do_not_drift() -> None:
                 with pytest.raises(ValueError):
                     run(many(fails(same(None)), **{name: 1}), engine)
 
+    def drift() -> list[int]:
+        before = measure()
+        work()
+        return [abs(b - a) for a, b in zip(before, measure(), strict=True)]
+
     def measure() -> list[int]:
         gc.collect()
         return [sys.getallocatedblocks(), *map(sys.getrefcount, (None, 1, 2, name))]
 
     work()
-    before = measure()
-    work()
-    after = measure()
+    # What a run loses is lost in every round; what the interpreter keeps now and then (a cache, a free list) is not.
+    least = [min(column) for column in zip(*(drift() for _ in range(4)), strict=True)]
 
-    assert all(abs(b - a) < 150 for a, b in zip(before, after, strict=True)), (before, after)
+    assert max(least) < 150, least
 
 
 @compiled

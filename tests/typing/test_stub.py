@@ -13,10 +13,13 @@ import pytest
 from cascade import _kernel
 
 PACKAGE = Path(_kernel.__file__).parent
-#: Types of what public names return, and a flag of keys: nobody imports them from the kernel.
-UNEXPORTED = {"Callee", "Expression", "Operation", "JUMP"}
-#: Written by Cython, or of no use to anybody but the compiled kernel itself.
-UNDECLARED = [r".*__(reduce|setstate)_cython__", r".*__class_getitem__", r".*\.__test__", r".*\.Program\.(leaf_)?count"]
+#: Types of what public names return, and flags of keys: nobody imports them from the kernel.
+UNEXPORTED = {"Callee", "Expression", "Operation", "JUMP", "MERGED"}
+#: Written by Cython, or of no use to anybody but the compiled kernel itself; and classes that are made in __cinit__.
+UNDECLARED = [
+    *(r".*__(reduce|setstate)_cython__", r".*__class_getitem__", r".*\.__test__", r".*\.Program\.(leaf_)?count"),
+    r".*\.(Callee|Frame|ProgramCache)\.__init__",
+]
 #: The compiled cache looks programs up by its own trace, which is no Python object.
 PYTHON_ONLY = {"ProgramCache.find"}
 

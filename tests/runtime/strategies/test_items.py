@@ -276,7 +276,7 @@ def test_synchronous_items_of_two_maps_do_not_mingle(hot: bool, count: int) -> N
         return maps
 
     maps = [note.map(x=[10 * n + 1, 10 * n + 2]) for n in range(count)]
-    with mock.patch.object(Run, "_deadline", lambda self: 0.0):  # at every control point
+    with mock.patch.object(Run, "_deadline", return_value=0.0):  # at every control point
         values = run(together(*maps), hot=hot)
 
     assert values == tuple([20 * n + 2, 20 * n + 4] for n in range(count))
