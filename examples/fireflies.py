@@ -4,6 +4,7 @@ Each firefly is an agent: a task that waits for the next beat, is pulled towards
 All of them run on one engine, in one run. When they flash together, the run is cancelled.
 
     python examples/fireflies.py [--count N] [--coupling K] [--out FILE]
+    cascade run examples/fireflies.py      (no picture: they live until Ctrl-C)
 
 The model is Kuramoto's: firefly i has a phase p[i] and a rate w[i] of its own, and p[i]' = w[i] + K r sin(q - p[i]),
 where r (the order parameter, from 0 to 1) and q are length and angle of the mean of all exp(i p[j]).
@@ -30,6 +31,7 @@ from cascade.adapters.solvers.native import NativeSolver
 
 BEAT = 0.05  # seconds of the model
 TURN = 2 * math.pi
+COUNT, COUPLING = 1000, 1.5
 
 
 class Meadow:
@@ -82,6 +84,17 @@ def swarm(count: int, coupling: float, seed: int) -> list[Any]:
     """Return the lazy fireflies: phases anywhere, rates near one flash a second."""
     chance = random.Random(seed)
     return [firefly(i, chance.uniform(0, TURN), chance.gauss(TURN, 0.25), coupling) for i in range(count)]
+
+
+@cs.resource
+def meadow() -> Iterator[Meadow]:
+    """The place of ``main``, where no agreement is enough."""
+    yield Meadow(COUNT, math.inf, lambda beat, order: None)
+
+
+def main() -> list[Any]:
+    """Return the lazy fireflies, for ``cascade run``."""
+    return swarm(COUNT, COUPLING, seed=1)
 
 
 @dataclass(frozen=True)
@@ -221,11 +234,11 @@ def show(beat: int, order: float) -> None:
         print(line.rstrip(), flush=True)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def command(argv: Sequence[str] | None = None) -> int:
     """Watch the fireflies, draw what was seen, and return the exit code: 0 if they fell into step."""
     parser = argparse.ArgumentParser(description="Coupled oscillators, each a recursive task.")
-    parser.add_argument("--count", type=int, default=1000, help="number of fireflies (default: 1000)")
-    parser.add_argument("--coupling", type=float, default=1.5, help="how strongly they pull (default: 1.5)")
+    parser.add_argument("--count", type=int, default=COUNT, help=f"number of fireflies (default: {COUNT})")
+    parser.add_argument("--coupling", type=float, default=COUPLING, help=f"how strongly they pull ({COUPLING})")
     parser.add_argument("--wanted", type=float, default=0.98, help="order parameter to reach (default: 0.98)")
     parser.add_argument("--patience", type=float, default=120.0, help="give up after so many seconds (default: 120)")
     parser.add_argument("--seed", type=int, default=1)
@@ -247,4 +260,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command())

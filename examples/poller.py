@@ -1,9 +1,10 @@
 """A poller that never grows: it asks a server, notes what has changed, and calls itself.
 
 The server is started here and is a bad one: it fails every few requests. A failed request is tried again, each time
-after a longer delay; a constraint on the engine limits how often a poll may begin; Ctrl-C ends it all.
+after a longer delay; a constraint on the engine, or a pause, limits how often a poll may begin; Ctrl-C ends it all.
 
     python examples/poller.py [--polls N] [--rate N/s]
+    cascade run examples/poller.py [--param polls=N] [--param pause=SECONDS]
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,8 +39,9 @@ class Answer:
 
 
 @cs.task
-async def fetch(host: str, port: int) -> str:
-    """Ask the server once."""
+async def fetch(host: str, port: int, pause: float = 0.0) -> str:
+    """Ask the server once, after a pause in seconds."""
+    await asyncio.sleep(pause)
     answer = await asked(host, port)
     if answer.status != 200:
         raise Unavailable(f"the server said {answer.status}")
@@ -60,24 +62,26 @@ async def asked(host: str, port: int) -> Answer:
 
 
 @cs.task
-def poll(left: int | None, last: str | None, news: str, port: int, journal: Any = cs.inject("journal")) -> str:
+def poll(
+    left: int | None, last: str | None, news: str, port: int, pause: float, journal: Any = cs.inject("journal")
+) -> str:
     """Note what is new, then poll again; ``left`` counts the polls to come, None stands for no end."""
     if news != last:
         journal(f"{last or 'nothing'} -> {news}")
     if left == 0:
         return news
-    return poll(None if left is None else left - 1, news, careful_fetch(port), port)
+    return poll(None if left is None else left - 1, news, careful_fetch(port, pause), port, pause)
 
 
-def careful_fetch(port: int) -> str:
+def careful_fetch(port: int, pause: float) -> str:
     """Return the lazy fetch, with up to five further attempts, each after twice the delay."""
-    fetching: Any = fetch("127.0.0.1", port)
+    fetching: Any = fetch("127.0.0.1", port, pause)
     return fetching.with_retry(5, delay=0.02, backoff=2.0)  # type: ignore[no-any-return]
 
 
-def polling(polls: int | None, port: int) -> str:
+def polling(polls: int | None, port: int, pause: float = 0.0) -> str:
     """Return the lazy poller."""
-    return poll(None if polls is None else polls - 1, None, careful_fetch(port), port)
+    return poll(None if polls is None else polls - 1, None, careful_fetch(port, pause), port, pause)
 
 
 @dataclass
@@ -86,17 +90,17 @@ class Server:
 
     requests: int = 0
     port: int = 0
+    _sockets: asyncio.Server | None = None
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[Server]:
-        """Serve on a free port of this machine."""
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        try:
-            yield self
-        finally:
-            server.close()
-            await server.wait_closed()
+    async def open(self) -> None:
+        """Serve on a free port of this machine until it is closed."""
+        self._sockets = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._sockets.sockets[0].getsockname()[1]
+
+    def close(self) -> None:
+        """Serve no more."""
+        if self._sockets is not None:
+            self._sockets.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -107,11 +111,11 @@ class Server:
         writer.close()
 
 
-def engine_for(rate: str, tell: Tell) -> cs.Engine:
-    """Return an engine that limits fetches, tells of retries, and has the journal as a resource."""
+def journal_on(tell: Tell) -> Any:
+    """Return the resource that polls note their news with."""
 
     @cs.resource(name="journal")
-    def the_journal() -> Iterator[Tell]:
+    def opened() -> Iterator[Tell]:
         lines = 0
 
         def note(line: str) -> None:
@@ -124,10 +128,49 @@ def engine_for(rate: str, tell: Tell) -> cs.Engine:
         finally:
             tell(f"journal closed after {lines} lines")
 
+    return opened
+
+
+def say(line: str) -> None:
+    """Print a line at once."""
+    print(line, flush=True)
+
+
+# What ``cascade run`` needs: the resources of the module, and what to run.
+
+journal = journal_on(say)
+
+
+@cs.resource
+def server() -> Iterator[Server]:
+    """A server for as long as a run lasts."""
+    with closing(Server()) as one:
+        yield one
+
+
+@cs.task
+async def start(polls: int, pause: float, at: Any = cs.inject("server")) -> str:
+    """Open the server of the run, and poll it."""
+    await at.open()
+    return polling(polls or None, at.port, pause)
+
+
+def main() -> str:
+    """Return the lazy poller of a server of its own."""
+    polls: Any = cs.Param("polls", default=0, type=int, description="stop after so many answers; 0: never")
+    pause: Any = cs.Param("pause", default=0.1, type=float, description="seconds between two polls")
+    return start(polls, pause)
+
+
+# What the script needs beyond that: an engine with a rate limit, which tells of retries.
+
+
+def engine_for(rate: str, tell: Tell) -> cs.Engine:
+    """Return an engine that limits fetches, tells of retries, and has the journal as a resource."""
     bus = cs.MessageBus()
     bus.subscribe(TaskRetrying, lambda event: tell(f"{event.error}; again in {event.delay:.2f} s"))
     engine = cs.Engine(NativeSolver(), LocalExecutor(), bus)
-    engine.register(the_journal)
+    engine.register(journal_on(tell))
     # The step that holds a constrained call gets full processing; nothing but speed depends on that.
     limit = GlobalConstraint("fetch-rate", "task:fetch", "rate_limit", {"rate": rate, "capacity": 1})
     engine.constraint_manager.update_constraint(limit)
@@ -137,14 +180,15 @@ def engine_for(rate: str, tell: Tell) -> cs.Engine:
 async def run(polls: int | None, rate: str, tell: Tell) -> str:
     """Start the server, poll it, and return the last version seen."""
     engine = engine_for(rate, tell)
-    async with Server().running() as server:
+    with closing(Server()) as one:
+        await one.open()
         try:
-            return str(await engine.run(polling(polls, server.port)))
+            return str(await engine.run(polling(polls, one.port)))
         finally:
-            tell(f"{server.requests} requests, {engine.stats.steps} steps")
+            tell(f"{one.requests} requests, {engine.stats.steps} steps")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def command(argv: Sequence[str] | None = None) -> int:
     """Poll until told to stop, and return the exit code."""
     parser = argparse.ArgumentParser(description="A recursive poller with retry, back-off and a rate limit.")
     parser.add_argument("--polls", type=int, help="stop after so many answers (default: poll until Ctrl-C)")
@@ -153,7 +197,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.polls is not None and arguments.polls < 1:
         parser.error("--polls must be at least 1")
     try:
-        last = asyncio.run(run(arguments.polls, arguments.rate, lambda line: print(line, flush=True)))
+        last = asyncio.run(run(arguments.polls, arguments.rate, say))
     except KeyboardInterrupt:
         print("Stopped by Ctrl-C.")
         return 130
@@ -162,4 +206,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command())

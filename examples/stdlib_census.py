@@ -4,6 +4,7 @@ Reads every .py file of the running interpreter's library in threads (a map with
 census (a task that calls itself), and reports a table on the screen, a JSON file and a picture.
 
     python examples/stdlib_census.py [--out DIR] [--limit FILES]
+    cascade run examples/stdlib_census.py
 """
 
 from __future__ import annotations
@@ -341,7 +342,19 @@ def labels() -> Iterator[str]:
 # -------------------------------------------------------------------------------------------------------- the program
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@cs.task
+def report(census: Census, started: float) -> str:
+    """Return the table as the value of a run."""
+    return table(census, time.monotonic() - started)
+
+
+def main() -> str:
+    """Return the lazy report, for ``cascade run``; ``command`` also writes the files."""
+    root = Path(sysconfig.get_path("stdlib"))
+    return report(workflow(root, library_files(root)), time.monotonic())
+
+
+def command(argv: Sequence[str] | None = None) -> int:
     """Take the census, report it, and return the exit code."""
     parser = argparse.ArgumentParser(description="A census of Python's standard library.")
     parser.add_argument("--out", type=Path, default=Path("census"), help="folder of the report (default: census)")
@@ -364,4 +377,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command())

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 import cascade as cs
-from examples.fireflies import firefly, main, picture, swarm, tick_step, watch
+from cascade.adapters.executors.local import LocalExecutor
+from cascade.adapters.solvers.native import NativeSolver
+from examples import fireflies
+from examples.fireflies import command, firefly, picture, swarm, tick_step, watch
 
 
 def test_they_fall_into_step() -> None:
@@ -55,7 +58,7 @@ def test_agents_run_hot() -> None:
 def test_the_program_draws_what_it_saw(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 0, the order parameter on the screen and its curve in the picture, two dials with all fireflies."""
     out = tmp_path / "evening.svg"
-    code = main(["--count", "25", "--out", str(out)])
+    code = command(["--count", "25", "--out", str(out)])
     shown = capsys.readouterr().out
     root = ET.parse(out).getroot()
     space = "{http://www.w3.org/2000/svg}"
@@ -81,3 +84,16 @@ def test_a_picture_of_one_beat_can_be_drawn() -> None:
 def test_ticks_are_few(beats: int) -> None:
     """However long it takes, the axis of time has at most seven ticks."""
     assert 1 <= len(range(0, beats, tick_step(beats))) <= 7
+
+
+def test_cascade_run_has_fireflies_to_run() -> None:
+    """The fireflies of ``main`` live in the meadow of the file until they are cancelled."""
+
+    async def live() -> int:
+        engine = cs.Engine(NativeSolver(), LocalExecutor(), cs.MessageBus())
+        engine.register(fireflies.meadow)
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(engine.run(fireflies.main()), 0.5)
+        return engine.stats.steps
+
+    assert asyncio.run(live()) > fireflies.COUNT

@@ -13,12 +13,12 @@ import pytest
 
 import cascade
 from examples import poller
-from examples.poller import main
+from examples.poller import command
 
 
 def test_it_polls_as_often_as_told(capsys: pytest.CaptureFixture[str]) -> None:
     """Eight answers take ten requests of a server that refuses each fourth; the news are noted, the journal closed."""
-    code = main(["--polls", "8", "--rate", "1000/s"])
+    code = command(["--polls", "8", "--rate", "1000/s"])
     lines = capsys.readouterr().out.splitlines()
 
     assert code == 0
@@ -92,3 +92,14 @@ def test_interrupt_closes_the_journal(tmp_path: Path) -> None:
     assert err == ""
     assert out.splitlines()[-1] == "Stopped by Ctrl-C."
     assert "journal closed after" in out
+
+
+def test_cascade_run_polls_a_server_of_its_own() -> None:
+    """``cascade run`` finds what to run and the resources in the file, and takes the parameters."""
+    command = [sys.executable, "-m", "cascade", "run", poller.__file__, "--param", "polls=4", "--param", "pause=0"]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.splitlines() == [
+        *("nothing -> version 0", "version 0 -> version 1", "journal closed after 2 lines", "version 1"),
+    ]

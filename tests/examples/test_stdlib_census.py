@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 import cascade
+from cascade.spec.lazy_types import LazyResult
 from examples import stdlib_census
-from examples.stdlib_census import Census, Source, counted, log_bins, main, nice_step
+from examples.stdlib_census import Census, Source, command, counted, log_bins, nice_step
 
 SCRIPT = Path(stdlib_census.__file__)
 
@@ -52,7 +53,7 @@ def census_of(out: Path) -> dict[str, object]:
 def test_every_file_is_counted_or_listed(library: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Files that cannot be read, decoded or parsed are listed with a reason; what is installed does not count."""
     out = tmp_path / "out"
-    code = main(["--root", str(library), "--out", str(out)])
+    code = command(["--root", str(library), "--out", str(out)])
     shown = capsys.readouterr().out
     census = census_of(out)
 
@@ -82,7 +83,7 @@ def test_a_read_that_fails_once_is_tried_again(
         return read_bytes(path)
 
     monkeypatch.setattr(Path, "read_bytes", read_badly)
-    main(["--root", str(library), "--out", str(tmp_path / "out")])
+    command(["--root", str(library), "--out", str(tmp_path / "out")])
 
     assert failed
     assert census_of(tmp_path / "out")["functions"] == 4
@@ -92,7 +93,7 @@ def test_a_read_that_fails_once_is_tried_again(
 def test_the_picture_is_well_formed(library: Path, tmp_path: Path) -> None:
     """The SVG has a title, named axes and one column for each bin, and nothing lies outside of it."""
     out = tmp_path / "out"
-    main(["--root", str(library), "--out", str(out)])
+    command(["--root", str(library), "--out", str(out)])
     picture = ET.parse(out / "lengths.svg").getroot()
     space = "{http://www.w3.org/2000/svg}"
     texts = [text.text or "" for text in picture.iter(f"{space}text")]
@@ -109,7 +110,7 @@ def test_the_picture_is_well_formed(library: Path, tmp_path: Path) -> None:
 
 def test_an_empty_library_is_reported_too(tmp_path: Path) -> None:
     """Nothing to count is no error."""
-    assert main(["--root", str(tmp_path), "--out", str(tmp_path / "out")]) == 0
+    assert command(["--root", str(tmp_path), "--out", str(tmp_path / "out")]) == 0
     assert census_of(tmp_path / "out")["files"] == 0
 
 
@@ -169,3 +170,11 @@ def test_counting_leaves_the_census_before_as_it_was() -> None:
     assert before == Census()
     assert after.functions == 3
     assert [function.lines for function in after.longest] == [4, 2, 2]
+
+
+def test_cascade_run_has_a_report_to_make() -> None:
+    """``main`` is the lazy report, which ``cascade run`` prints."""
+    census = Census()
+
+    assert isinstance(stdlib_census.main(), LazyResult)
+    assert stdlib_census.report.func(census, 0.0).startswith("Standard library of Python")

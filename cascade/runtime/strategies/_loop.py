@@ -138,7 +138,7 @@ class Evaluation(_evaluation.Evaluation):
         if not scope.top:
             scope.follow(run.resources)
             frame.resources = scope.resources
-        program, built = frame.program, None
+        program, built = self._known(), None
         if program is None:
             built = strategy._build(frame, run)
             program = built.program
@@ -153,6 +153,11 @@ class Evaluation(_evaluation.Evaluation):
             run.warm += 1
         self._set_up(strategy.resource_container.scan(built.graph))
         return await self._process(built)
+
+    def _known(self) -> Any:
+        """Return the program of the step that waits; since it was traced, others may have had the same one built."""
+        frame = self.frame
+        return frame.program or (None if frame.unkeyed else self.strategy._cycle_cache.get(frame.key))
 
     def _may_enter(self, program: Any, is_cold: bool) -> bool:
         if program is None or self.run.through or self.frame.results or not self.strategy.gate.allows(program):

@@ -6,12 +6,14 @@ import asyncio
 import gc
 import tracemalloc
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from cascade import _kernel
 from cascade.runtime.events import LoopProgress, TaskExecutionStarted
 from cascade.runtime.exceptions import CascadeRuntimeError, ResourceCycleError
+from cascade.runtime.strategies._runs import Run
 from cascade.spec.task import task
 from tests.engines import make_engine, run, watch
 
@@ -163,6 +165,20 @@ def test_a_resource_cycle_is_an_error_of_the_run() -> None:
     """The error stands in the tree of the runtime's errors and is a ValueError still."""
     assert issubclass(ResourceCycleError, CascadeRuntimeError)
     assert issubclass(ResourceCycleError, ValueError)
+
+
+def test_steps_that_wait_together_are_built_once() -> None:
+    """Of items that were all traced before the first of them was built, the others find what it has left."""
+    engine = make_engine()
+
+    @task(mode="blocking")
+    def away(x: int) -> int:
+        return x
+
+    with mock.patch.object(Run, "_deadline", return_value=0.0):  # each lets the others run before it is built
+        assert run(away.map(x=list(range(10))), engine) == list(range(10))
+
+    assert (engine.stats.cold, engine.stats.warm, engine.stats.templates) == (2, 9, 2)
 
 
 def test_nodes_of_expansions_in_a_hot_frame_have_ids_of_their_places() -> None:
