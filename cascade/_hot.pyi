@@ -1,5 +1,6 @@
 """Signatures of the compiled kernel, which are those of ``_hot_py``; tests/typing/test_stub.py compares the two."""
 
+import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final, Generic, ParamSpec, TypeVar, final
 
@@ -206,6 +207,7 @@ class Program:
     watch: list[Any]
     def __len__(self) -> int: ...
 
+def layers(frame: Frame) -> tuple[array.array[int], array.array[int]]: ...
 def compile_program(frame: Frame, offsets: Sequence[int], indices: Sequence[int]) -> Program: ...
 
 class ProgramCache:

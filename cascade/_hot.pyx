@@ -23,6 +23,7 @@ import itertools
 import os
 import types
 import weakref
+from array import array as _array
 from time import monotonic as _py_monotonic
 
 cdef extern from *:
@@ -2304,6 +2305,106 @@ cdef int _view(object source, View* view) except -1:
     return 0
 
 
+def layers(Frame frame not None):
+    """Plan the expression that the frame is waiting with: an operation comes in the first stage after all it needs.
+
+    Returns offsets and indices as ``compile_program`` takes them; a stage keeps the order of the operations.
+    """
+    cdef Py_ssize_t count, op, stages = 0, distinct = 0, before
+    cdef int32_t* levels = NULL  # by operation: its stage, or ~stage where an earlier one stands for it
+    cdef int32_t* offsets = NULL
+    cdef int32_t* indices = NULL
+    cdef Reader reader
+    cdef int32_t level
+    frame._check_waiting()
+    count = frame.op_count - frame.levels[frame.level_count - 1].ops
+    reader.key = frame.key
+    reader.at = 1
+    reader.name = reader.leaf = 0
+    try:
+        levels = <int32_t*>malloc(<size_t>count * sizeof(int32_t))
+        offsets = <int32_t*>calloc(<size_t>count + 2, sizeof(int32_t))
+        indices = <int32_t*>malloc(<size_t>count * sizeof(int32_t))
+        if levels == NULL or offsets == NULL or indices == NULL:
+            raise MemoryError()
+        for op in range(count):
+            level = levels[op] = _level_of(&reader, levels)
+            if level >= 0:
+                distinct += 1
+                offsets[level + 2] += 1
+                stages = max(stages, level + 1)
+        for op in range(stages):  # now offsets[s + 1] is where stage s begins, until its members are put there
+            offsets[op + 2] += offsets[op + 1]
+        before = 0
+        for op in range(count):
+            if levels[op] >= 0:
+                indices[offsets[levels[op] + 1]] = <int32_t>before
+                offsets[levels[op] + 1] += 1
+                before += 1
+        return _int32s(offsets, stages + 1), _int32s(indices, distinct)
+    finally:
+        free(levels)
+        free(offsets)
+        free(indices)
+
+
+cdef object _int32s(int32_t* at, Py_ssize_t count):
+    made = _array("i")
+    made.frombytes(PyBytes_FromStringAndSize(<char*>at, count * <Py_ssize_t>sizeof(int32_t)))
+    return made
+
+
+cdef int32_t _level_of(Reader* reader, int32_t* levels) noexcept:
+    """The stage of the operation whose record comes next; ~stage if an earlier operation stands for it."""
+    cdef Head head
+    cdef Py_ssize_t left, count
+    cdef int64_t token
+    cdef int32_t level = 0
+    _read_head(reader, &head)
+    left = 0 if head.flags & f_DIRECT else head.npos + head.nkw
+    while left:
+        left -= 1
+        token = reader.key[reader.at]
+        reader.at += 1
+        if token >= 0:
+            level = _beyond(levels, token, level)
+        elif token == t_SHARED or token == t_INJECT:
+            reader.at += 1
+        elif token == t_KIND:
+            reader.at += 1
+            left += 1
+        elif token != t_LEAF:  # a container: its items come next
+            left += <Py_ssize_t>reader.key[reader.at]
+            reader.at += 1
+    if head.flags & f_CONDITION:
+        level = _beyond(levels, reader.key[reader.at], level)
+        reader.at += 1
+    if head.flags & f_CONSTRAINTS:
+        count = <Py_ssize_t>reader.key[reader.at]
+        reader.at += 1
+        for _ in range(count):
+            if reader.key[reader.at + 1] >= 0:
+                level = _beyond(levels, reader.key[reader.at + 1], level)
+            reader.at += 2
+    if head.flags & f_AFTER:
+        count = <Py_ssize_t>reader.key[reader.at]
+        reader.at += 1
+        for _ in range(count):
+            level = _beyond(levels, reader.key[reader.at], level)
+            reader.at += 1
+    if head.flags & f_MERGED:
+        level = levels[reader.key[reader.at]]
+        reader.at += 1
+        return level if level < 0 else ~level
+    return level
+
+
+cdef inline int32_t _beyond(int32_t* levels, int64_t register, int32_t level) noexcept:
+    cdef int32_t above = levels[register]
+    above = (above if above >= 0 else ~above) + 1
+    return above if above > level else level
+
+
 def compile_program(Frame frame not None, offsets, indices):
     """Compile the expression that the frame is waiting with.
 
@@ -2446,25 +2547,27 @@ cdef int _compile_record(
     cdef Head head
     cdef Instruction* made = &program.instructions[number]
     cdef Py_ssize_t i
-    cdef tuple keywords
-    cdef list missing = []
+    cdef tuple keywords = ()
+    cdef list missing = None
     _read_head(reader, &head)
     made.npos = <int32_t>head.npos
     made.count = <int32_t>(head.npos + head.nkw)
     made.codes = <int32_t>codes.count
     made.injected = <int32_t>len(resources)
-    keywords = program._names[head.first_name:head.first_name + head.nkw]
-    for flag, reason in _WHY:
-        if head.flags & <int64_t>flag:
-            why[reason] = None
+    if head.nkw:
+        keywords = program._names[head.first_name:head.first_name + head.nkw]
+    if head.flags & ~<int64_t>(f_DIRECT | f_RETRY | f_MERGED):
+        for flag, reason in _WHY:
+            if head.flags & <int64_t>flag:
+                why[reason] = None
     if op.callee != NULL:
         missing = _missing(<Callee>op.callee, head.npos, keywords, why)
         made.is_async = (<Callee>op.callee).is_async
-    for _, resource in missing:
-        resources.append(resource)
-    made.injected_count = <int32_t>len(missing)
     if missing:
-        keywords = keywords + tuple([parameter for parameter, _ in missing])
+        for parameter, resource in missing:
+            keywords += (parameter,)
+            resources.append(resource)
+        made.injected_count = <int32_t>len(missing)
     if keywords:
         INCREF(<PyObject*>keywords)
         made.keywords = <PyObject*>keywords
@@ -2494,10 +2597,13 @@ cdef int _compile_record(
 
 
 cdef list _missing(Callee callee, Py_ssize_t npos, tuple keywords, dict why):
-    """Injected parameters that the call does not pass, as (parameter, resource)."""
-    cdef list found = []
+    """Injected parameters that the call does not pass, as (parameter, resource); None if the task has none."""
+    cdef list found
     if callee.mode is not None:
         why[f"mode={callee.mode!r}"] = None
+    if not callee.injects:
+        return None
+    found = []
     for parameter, position, resource in callee.injects:
         if 0 <= position < npos or parameter in keywords:
             continue

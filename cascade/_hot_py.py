@@ -1164,6 +1164,37 @@ class Program:
         return len(self.instructions)
 
 
+def layers(frame: Frame) -> tuple[array.array[int], array.array[int]]:
+    """Plan the expression that the frame is waiting with: an operation comes in the first stage after all it needs.
+
+    Returns offsets and indices as ``compile_program`` takes them; a stage keeps the order of the operations.
+    """
+    levels: list[int] = []
+    stages: list[list[int]] = []
+    position = 0
+    for operation in frame._pending.trace.operations:
+        if operation.equal >= 0:
+            levels.append(levels[operation.equal])
+            continue
+        level = 1 + max((levels[one] for one in _needs(operation)), default=-1)
+        levels.append(level)
+        if level == len(stages):
+            stages.append([])
+        stages[level].append(position)
+        position += 1
+    offsets = array.array("i", (0, *itertools.accumulate(map(len, stages))))
+    return offsets, array.array("i", itertools.chain.from_iterable(stages))
+
+
+def _needs(operation: Operation) -> Iterator[int]:
+    """The operations that one waits for, for whatever reason."""
+    yield from (code[0] for code in operation.codes or () if code[0] >= 0)
+    yield from (amount for _, amount in operation.amounts if amount >= 0)
+    yield from operation.after
+    if operation.flags & CONDITION:
+        yield operation.condition
+
+
 #: Why a program cannot be hot although all its calls could.
 UNSOUND = "the solver's plan is not an order of all calls that ends with the target"
 

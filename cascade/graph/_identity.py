@@ -61,8 +61,8 @@ class InstanceMap(MutableMapping[str, Node]):
 class Identity:
     """The ids of one graph's nodes, by position; it does not refer to the nodes, which refer to it.
 
-    Within a strategy they are those that the first graph of the template had (``template.ids``), so that a position
-    keeps its id from step to step; ``scope`` tells the nodes of map items and expansions from those of their parent.
+    Within a strategy they are those that the template has, from its first graph or numbered, so that a position keeps
+    its id from step to step; ``scope`` tells the nodes of map items and expansions from those of their parent.
     """
 
     __slots__ = ("_cache_ids", "_template_ids", "operations", "scope", "template")
@@ -87,9 +87,9 @@ class Identity:
             assert self._template_ids is not None
             node.template_id = self._template_ids[position]
         else:
-            if self.template.ids is None:
+            if not self.template.is_identified:
                 self._compute()
-            node.structural_id = _scoped(self.scope, self.template.ids[position])
+            node.structural_id = _scoped(self.scope, self.template.id_at(position))
 
     def _compute(self) -> None:
         if self._template_ids is not None:
@@ -104,7 +104,7 @@ class Identity:
                 found.append(_Ids(*service.compute_hashes(operation.lazy, by_uuid)))
             by_uuid[operation.lazy._uuid] = found[position]
         self._template_ids = [ids.template_id for ids in found]
-        if self.template.ids is None:
+        if not self.template.is_identified:
             self.template.ids = [ids.structural_id for ids in found]
 
     def cache_id(self, node: Node) -> str:

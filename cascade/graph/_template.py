@@ -7,6 +7,7 @@ Binding is linear in nodes and edges. Nothing here keeps a task, an argument or 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from cascade import _kernel
 from cascade.graph.model import Edge, EdgeType, Graph, Node
 
-__all__ = ["Call", "Template"]
+__all__ = ["Call", "Template", "positions"]
 
 LEAF, ARGUMENT = _kernel.LEAF, _kernel.ARGUMENT
 
@@ -92,27 +93,58 @@ def _literals(operation: Any, keys: Sequence[str]) -> Iterator[tuple[str, int]]:
             yield keys[index], index
 
 
+def positions(operations: Sequence[Any]) -> list[int] | None:
+    """Return node positions by operation where equal calls of pure tasks are one node; None if all are distinct."""
+    if all(operation.equal < 0 for operation in operations):
+        return None
+    node_of: list[int] = []
+    count = 0
+    for operation in operations:
+        node_of.append(count if operation.equal < 0 else node_of[operation.equal])
+        count += operation.equal < 0
+    return node_of
+
+
 class Template:
-    """Protos by node position; ``ops`` maps node positions to operations, ``node_of`` operations to positions."""
+    """Protos by node position; ``ops`` maps node positions to operations, ``node_of`` operations to positions.
 
-    __slots__ = ("ids", "node_of", "ops", "protos")
+    Protos are made when the first expression is bound, since most templates run without nodes.
+    """
 
-    def __init__(self, expression: Any, node_of: Sequence[int] | None = None) -> None:
-        operations = expression.operations
-        self.node_of = range(len(operations)) if node_of is None else node_of
-        self.ops: Sequence[int] = range(len(operations))
+    __slots__ = ("_seed", "ids", "node_of", "ops", "protos")
+
+    def __init__(self, count: int, node_of: Sequence[int] | None = None) -> None:
+        self.node_of = range(count) if node_of is None else node_of
+        self.ops: Sequence[int] = range(count)
         if node_of is not None:
             first: dict[int, int] = {}
             for op, position in enumerate(node_of):
                 first.setdefault(position, op)
             self.ops = list(first.values())
-        self.protos = [Proto(operations[op]) for op in self.ops]
-        self.ids: list[str] | None = None  # of the nodes by position, once somebody has read them
+        self.protos: list[Proto] | None = None
+        self.ids: list[str] | None = None  # of the nodes by position, once they were computed from their content
+        self._seed = ""
+
+    def number(self) -> None:
+        """Let ids say no more than which position of this template a node has, unless they are known already."""
+        if self.ids is None and not self._seed:
+            self._seed = os.urandom(28).hex()
+
+    @property
+    def is_identified(self) -> bool:
+        """Whether the nodes have ids."""
+        return self.ids is not None or self._seed != ""
+
+    def id_at(self, position: int) -> str:
+        """Return the id of the node at a position."""
+        return self.ids[position] if self.ids is not None else f"{self._seed}{position:08x}"
 
     def bind(
         self, expression: Any, offsets: Sequence[int], indices: Sequence[int]
     ) -> tuple[Graph, list[list[Node]], list[Node]]:
         """Return the graph of an expression with this template, the stages of a plan, and nodes by operation."""
+        if self.protos is None:
+            self.protos = [Proto(expression.operations[op]) for op in self.ops]
         nodes, by_op, stages = _kernel.hot.rehydrate(
             expression, self.protos, self.ops, self.node_of, offsets, indices
         )

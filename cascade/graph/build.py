@@ -12,7 +12,7 @@ from typing import Any
 from cascade import _kernel
 from cascade.graph._identity import Identity, InstanceMap
 from cascade.graph._shadows import add_shadows
-from cascade.graph._template import Template
+from cascade.graph._template import Template, positions
 from cascade.graph.hashing import HashingService
 from cascade.graph.model import Graph, Node
 from cascade.graph.registry import NodeRegistry
@@ -42,7 +42,7 @@ class GraphBuilder:
             )
         expression = _kernel.trace(target)
         operations = expression.operations
-        template = Template(expression, self._merge(expression))
+        template = Template(len(operations), self._merge(expression))
         self.graph, _, nodes = template.bind(expression, (), ())
         instance_map = InstanceMap([o.lazy for o in operations], nodes)
         self.graph._identity = Identity(self.graph.nodes, operations, template)
@@ -63,14 +63,7 @@ class GraphBuilder:
         """Positions by operation where equal calls of pure tasks become one node; None where all are distinct."""
         if expression.unkeyed:
             return self._merge_by_content(expression)
-        if all(operation.equal < 0 for operation in expression.operations):
-            return None
-        node_of: list[int] = []
-        count = 0
-        for operation in expression.operations:
-            node_of.append(count if operation.equal < 0 else node_of[operation.equal])
-            count += operation.equal < 0
-        return node_of
+        return positions(expression.operations)
 
     def _merge_by_content(self, expression: Any) -> list[int]:
         """The same where the tracer could not tell: dependencies count by their position."""

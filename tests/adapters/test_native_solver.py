@@ -187,7 +187,7 @@ def test_deep_chains(reverse: bool) -> None:
     assert all(stage[0] is node for stage, node in zip(plan, nodes, strict=True))
 
 
-def test_the_solver_says_that_it_is_stock() -> None:
+def test_the_solver_says_that_its_plans_are_layers() -> None:
     """The flag is declared in the class that declares resolve."""
-    assert NativeSolver.__dict__["stock"] is True
+    assert NativeSolver.__dict__["layered"] is True
     assert "resolve" in NativeSolver.__dict__

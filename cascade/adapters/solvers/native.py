@@ -34,8 +34,9 @@ _JUMP = EdgeType.ITERATIVE_JUMP
 class NativeSolver(Solver):
     """Plans topological layers; the nodes of a stage keep the order of ``graph.nodes``."""
 
-    #: Declared beside ``resolve``: as long as that is not replaced, a plan of this class may be used without asking.
-    stock = True
+    #: Declared beside ``resolve``: as long as that is not replaced, the kernel makes the same plan without a graph
+    #: (``layers``, tests/differential compares them) and this class is not asked.
+    layered = True
 
     def resolve(self, graph: Graph) -> list[list[Node]]:
         """Return the stages of a graph, shadow nodes left out.

@@ -1,6 +1,7 @@
 """What one step runs: the graph of its expression bound to its values, cold or warm, and the record of a parked step.
 
     cold:  expression --build_graph, solve--> graph, plan --index, compile--> program, kept under the template key
+    unseen: the same without a graph, where nobody would be given one: expression --layers, compile--> program
     warm:  expression + program --bind--> graph, plan
     parked: a step that waits for an expansion keeps the values of its expression; the rest is bound again afterwards
 """
@@ -12,11 +13,12 @@ from typing import Any
 
 from cascade import _kernel
 from cascade.graph._identity import Identity, InstanceMap
+from cascade.graph._template import Template, positions
 from cascade.graph.model import Graph, Node
 from cascade.runtime.strategies._plans import BoundedDict, IndexedPlan
 from cascade.runtime.strategies._runs import Run
 
-__all__ = ["Built", "Packed", "build_cold", "build_warm", "pack", "unpack"]
+__all__ = ["Built", "Packed", "build_cold", "build_warm", "compile_unseen", "pack", "unpack"]
 
 _PLAIN = _kernel.RETRY | _kernel.DIRECT
 _PER_OPERATION = 4
@@ -50,13 +52,36 @@ def build_cold(strategy: Any, frame: Any, run: Run, graph: Graph, instance_map: 
         indexed = strategy._index_plan(graph, plan) if indexed is None else indexed
         if indexed is not None:
             built.expression = frame.expression
-            indexed.owned = built.expression.names
-            plans[key] = indexed
-            program = built.program = _kernel.compile_program(frame, indexed.offsets, indexed.indices)
-            program.plan, program.table = indexed, template
-            strategy._cycle_cache.add(program)
-            run.templates += 1
+            built.program = _kernel.compile_program(frame, indexed.offsets, indexed.indices)
+            _keep(strategy, run, key, built.program, indexed, template)
     return built
+
+
+def compile_unseen(strategy: Any, frame: Any, run: Run) -> Any:
+    """Return the program of the step that waits as :func:`build_cold` would compile it; there is no graph of it.
+
+    Only where the solver is the package's own and no part would be given the graph.
+    """
+    key = frame.key
+    indexed = strategy._template_plan_cache.get(key)
+    if indexed is None:
+        indexed = IndexedPlan.of(*_kernel.layers(frame))
+    program = _kernel.compile_program(frame, indexed.offsets, indexed.indices)
+    distinct = len(indexed.indices) == len(program) or positions(frame.expression.operations)
+    template = Template(len(program), None if distinct is True else distinct)
+    if not run.through:
+        template.number()  # no backend and no part asks for the content of a node
+    run.cold += 1
+    _keep(strategy, run, key, program, indexed, template)
+    return program
+
+
+def _keep(strategy: Any, run: Run, key: bytes, program: Any, indexed: IndexedPlan, template: Template) -> None:
+    indexed.owned = program.names
+    strategy._template_plan_cache[key] = indexed
+    program.plan, program.table = indexed, template
+    strategy._cycle_cache.add(program)
+    run.templates += 1
 
 
 def build_warm(expression: Any, program: Any) -> Built:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from cascade.runtime._stock import is_stock
+from cascade.runtime.events import StaticAnalysisWarning
 
 __all__ = ["Gate"]
 
@@ -47,6 +48,12 @@ class Gate:
             and is_stock(strategy.constraint_manager, "stock", "check_permission", "get_extra_requirements", "concerns")
             and is_stock(strategy, "stock", "_execute_graph", "_execute_hot_node")
         )
+
+    def is_unseen(self) -> bool:
+        """Whether nobody would notice that a step has neither graph nor nodes: no part of the user's is given them."""
+        strategy = self.strategy
+        is_stock_plan = is_stock(strategy.solver, "layered", "resolve") and strategy.is_stock_build
+        return bool(is_stock_plan and self._seen[-1] and not strategy.tell.wants(StaticAnalysisWarning))
 
     def allows(self, program: Any) -> bool:
         """Decide whether a program may run hot in this epoch."""

@@ -23,7 +23,7 @@ from cascade.runtime import _evaluation
 from cascade.runtime._concurrency import run_together
 from cascade.runtime.events import TaskExecutionFinished, TaskExecutionStarted
 from cascade.runtime.strategies._attempts import Attempts
-from cascade.runtime.strategies._build import Built, Packed, build_warm, unpack
+from cascade.runtime.strategies._build import Built, Packed, build_warm, compile_unseen, unpack
 from cascade.runtime.strategies._runs import Run, Scope, StepState, clear
 from cascade.runtime.strategies._stages import StageLoop
 
@@ -89,9 +89,10 @@ class Evaluation(_evaluation.Evaluation):
             if signal == _kernel.YIELD:
                 await self._yield()
             elif signal == _kernel.STEP:
-                if run.is_over():
+                waited = run.is_over()
+                if waited:
                     await self._yield()
-                return await self._step()
+                return await self._step(waited)
             elif signal == _kernel.GROUP:
                 members = (run.taking_part(self._member(op)) for op in frame.group)
                 frame.settle(await run.away(run_together(members)))
@@ -132,32 +133,37 @@ class Evaluation(_evaluation.Evaluation):
 
     # ------------------------------------------------------------------------------------------- one step, by tier
 
-    async def _step(self) -> tuple[Any] | None:
+    async def _step(self, waited: bool) -> tuple[Any] | None:
         """Take the step that waits: hot if its program may run now, else through full processing."""
         strategy, run, scope, frame = self.strategy, self.run, self.scope, self.frame
         if not scope.top:
             scope.follow(run.resources)
             frame.resources = scope.resources
-        program, built = self._known(), None
-        if program is None:
+        program, built = self._known(waited), None
+        is_new = program is None
+        if is_new and not frame.unkeyed and strategy.gate.is_unseen():
+            program = compile_unseen(strategy, frame, run)
+        elif is_new:
             built = strategy._build(frame, run)
             program = built.program
             strategy.tell.warn_of_recursion(built.graph, run.run_id)
-        if self._may_enter(program, built is not None) and not self._set_up(set(program.requires)):
+        if self._may_enter(program, is_new) and not self._set_up(set(program.requires)):
             self._tear_down(None)
-            frame.steps += built is None
+            frame.steps += not is_new
             frame.enter(program)
             return None
         if built is None:
             built = build_warm(frame.expression, program)
-            run.warm += 1
+            run.warm += not is_new
         self._set_up(strategy.resource_container.scan(built.graph))
         return await self._process(built)
 
-    def _known(self) -> Any:
-        """Return the program of the step that waits; since it was traced, others may have had the same one built."""
+    def _known(self, waited: bool) -> Any:
+        """Return the program of the step that waits; while it did, others may have had the same one built."""
         frame = self.frame
-        return frame.program or (None if frame.unkeyed else self.strategy._cycle_cache.get(frame.key))
+        if frame.program is None and waited and not frame.unkeyed:
+            return self.strategy._cycle_cache.get(frame.key)
+        return frame.program
 
     def _may_enter(self, program: Any, is_cold: bool) -> bool:
         if program is None or self.run.through or self.frame.results or not self.strategy.gate.allows(program):

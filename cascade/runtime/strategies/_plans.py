@@ -30,6 +30,13 @@ class IndexedPlan(Sequence[list[int]]):
             self.indices.extend(stage)
             self.offsets.append(len(self.indices))
 
+    @classmethod
+    def of(cls, offsets: array[int], indices: array[int]) -> IndexedPlan:
+        """Return the plan that has these arrays."""
+        plan = cls()
+        plan.offsets, plan.indices = offsets, indices
+        return plan
+
     def __len__(self) -> int:
         return len(self.offsets) - 1
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import time
-from hashlib import sha256
 from typing import Any
 
 from cascade import _kernel
@@ -123,7 +121,5 @@ class Teller:
 def hot_id(program: Any, op: int) -> str:
     """Return the id of an operation's node; within one strategy it belongs to the position."""
     template = program.table
-    if template.ids is None:
-        seed = os.urandom(16).hex()
-        template.ids = [sha256(f"{seed}/{i}".encode()).hexdigest() for i in range(len(template.protos))]
-    return str(template.ids[template.node_of[op]])
+    template.number()
+    return str(template.id_at(template.node_of[op]))

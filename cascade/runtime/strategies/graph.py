@@ -185,6 +185,11 @@ class GraphExecutionStrategy:
         """Whether somebody has put a method of his own in place of ``_execute_graph``."""
         return type(self)._execute_graph is not _execute_graph or "_execute_graph" in self.__dict__
 
+    @property
+    def is_stock_build(self) -> bool:
+        """Whether ``build_graph`` and what this class does with a graph and its plan are the package's own."""
+        return build_graph is _build_graph and is_stock(self, "stock", "_build", "_index_plan", "_rehydrate_plan")
+
     async def _execute_hot_node(
         self,
         node: Node,
@@ -262,7 +267,8 @@ class GraphExecutionStrategy:
         self.constraint_manager.cleanup_expired_constraints()
 
 
-#: The package's own, to tell whether it was replaced.
+#: The package's own, to tell whether they were replaced.
+_build_graph = build_graph
 _execute_graph = GraphExecutionStrategy._execute_graph
 
 
