@@ -278,6 +278,16 @@ class Frame:
 
 def _execute_hot_node(frame: Frame, i: int) -> Any: ...
 def run(frame: Frame, deadline: float) -> int: ...
+def holds_calls(columns: list[list[Any]]) -> bool: ...
+def run_items(
+    frame: Frame,
+    task: Task[Any, Any],
+    names: tuple[str, ...],
+    columns: list[list[Any]],
+    retry: Any,
+    values: list[Any],
+    deadline: float,
+) -> int: ...
 def rehydrate(
     expression: Expression,
     protos: Sequence[Any],

@@ -2890,6 +2890,7 @@ cdef class Frame:
     cdef bint is_unkeyed
     cdef int32_t credit, batch  # nodes until the clock is asked again
     cdef double asked
+    cdef bint over  # the deadline had passed when the clock was asked
 
     def __cinit__(self, ProgramCache cache not None, dict resources not None, bint hot=True):
         self.cache = cache
@@ -3936,6 +3937,63 @@ cdef int _run(Frame frame, double deadline, bint replaced) except -1:
             return c_YIELD
 
 
+def holds_calls(list columns not None):
+    """Whether one of some lists holds, at any depth, what stands for another value, or a task that was not called."""
+    cdef Py_ssize_t at
+    cdef int found
+    for column in columns:
+        if type(column) is not list:
+            raise TypeError(f"a column is a list, not {type(column).__name__}")
+        for at in range(LIST_SIZE(<PyObject*>column)):
+            if cascade_type(LIST_ITEM(<PyObject*>column, at)) == T_TASK:
+                return True
+        found = _holds_markers(<PyObject*>column)
+        if found < 0:
+            raise MemoryError()
+        if found:
+            return True
+    return False
+
+
+def run_items(
+    Frame frame not None, Task task not None, tuple names not None, list columns not None, retry, list values not None,
+    double deadline,
+):
+    """Evaluate calls of a task one after the other; item i takes its arguments from the columns and adds to ``values``.
+
+    Returns DONE when there are as many values as items, YIELD between two items when the monotonic clock has passed
+    ``deadline``, and else what the item that is going on needs (see ``run``); its value is then added by the caller.
+    """
+    cdef Py_ssize_t count
+    cdef int signal
+    cdef object lazy
+    if len(names) != len(columns) or not columns:
+        raise ValueError(f"{len(columns)} columns for {len(names)} names")
+    count = min([len(column) for column in columns])
+    while len(values) < count:
+        lazy = _item(task, names, columns, len(values))
+        (<_Lazy>lazy).retry = retry
+        frame.begin(lazy)
+        lazy = None
+        frame.over = False
+        signal = run(frame, deadline)
+        if signal != c_DONE:
+            return signal
+        values.append(frame.value)
+        if frame.over and len(values) < count:
+            return c_YIELD
+    return c_DONE
+
+
+cdef object _item(Task task, tuple names, list columns, Py_ssize_t at):
+    """Make the call of an item, as ``task(**arguments)`` does."""
+    cdef LazyResult made = LazyResult.__new__(LazyResult)
+    made.source = task
+    made.values = tuple([(<list>column)[at] for column in columns])
+    made.names = names
+    return made
+
+
 cdef int _check_inbox(Frame frame) except -1:
     """Whether a value that was handed in is that of the operation whose turn it is."""
     cdef Level* level = &frame.levels[frame.level_count - 1]
@@ -3957,7 +4015,8 @@ cdef bint _is_over(Frame frame, double deadline) noexcept:
         frame.batch *= 2
     frame.asked = now
     frame.credit = frame.batch
-    return now >= deadline
+    frame.over = now >= deadline
+    return frame.over
 
 
 cdef int _note_group(Frame frame, Level* level) except -1:

@@ -1709,6 +1709,43 @@ def run(frame: Frame, deadline: float) -> int:
             return YIELD
 
 
+def holds_calls(columns: list[list[Any]]) -> bool:
+    """Whether one of some lists holds, at any depth, what stands for another value, or a task that was not called."""
+    return any(holds_markers(column) or any(type(item) is Task for item in column) for column in columns)
+
+
+def run_items(
+    frame: Frame,
+    task: Task[Any, Any],
+    names: tuple[str, ...],
+    columns: list[list[Any]],
+    retry: Any,
+    values: list[Any],
+    deadline: float,
+) -> int:
+    """Evaluate calls of a task one after the other; item i takes its arguments from the columns and adds to ``values``.
+
+    Returns DONE when there are as many values as items, YIELD between two items when the monotonic clock has passed
+    ``deadline``, and else what the item that is going on needs (see ``run``); its value is then added by the caller.
+    """
+    if len(names) != len(columns) or not columns:
+        raise ValueError(f"{len(columns)} columns for {len(names)} names")
+    count = min(map(len, columns))
+    while len(values) < count:
+        at = len(values)
+        lazy: Any = LazyResult(task, (), {name: column[at] for name, column in zip(names, columns, strict=True)})
+        lazy._retry_policy = retry
+        frame.begin(lazy)
+        del lazy
+        signal = run(frame, deadline)
+        if signal != DONE:
+            return signal
+        values.append(frame.value)
+        if len(values) < count and _monotonic() >= deadline:
+            return YIELD
+    return DONE
+
+
 def _start(frame: Frame, awaitable: Any) -> int | None:
     """Drive a coroutine to its first suspension; None when it has ended, with its value in the inbox."""
     frame.awaitable = awaitable

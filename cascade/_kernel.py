@@ -45,12 +45,14 @@ __all__ = [
     "compile_program",
     "continuation",
     "find_injects",
+    "holds_calls",
     "hot",
     "install",
     "kernel_name",
     "layers",
     "rehydrate",
     "run",
+    "run_items",
     "trace",
 ]
 
@@ -102,11 +104,13 @@ if TYPE_CHECKING:
         compile_program,
         continuation,
         find_injects,
+        holds_calls,
         install,
         kernel_name,
         layers,
         rehydrate,
         run,
+        run_items,
         trace,
     )
 else:

@@ -241,6 +241,11 @@ class NodeProcessor:
         if len(set(lengths.values())) > 1:
             raise ValueError(f"{node.name}: inputs have mismatched lengths: {lengths}")
         count = next(iter(lengths.values()), 0)
+        bulk = getattr(sub_graph_runner, "bulk", None)
+        columns = bulk(node, kwargs, count) if bulk is not None else None
+        if columns is not None:
+            values: list[Any] = await sub_graph_runner.in_bulk(node, columns, count)  # type: ignore[attr-defined]
+            return values
         items = [
             self._map_item(node, {name: values[i] for name, values in kwargs.items()}) for i in range(count)
         ]

@@ -35,6 +35,57 @@ class Items:
         through = self.run.backend if self.run.through and self.scope.top else None
         return self.scope.nested(where, through)
 
+    def bulk(self, node: Node, kwargs: dict[str, Any], count: int) -> dict[str, list[Any]] | None:
+        """Return the arguments of all items, by parameter, if their calls can run one after the other in one frame.
+
+        Then the items are synchronous, and nothing but a retry policy comes between their arguments and the function.
+        """
+        task = node.mapping_factory
+        if type(task) is not _kernel.Task or task.is_async or task.mode is not None:
+            return None
+        if not count or node.cache_policy is not None or node.constraints or self.run.through:
+            return None
+        columns = {name: _listed(values, count) for name, values in kwargs.items()}
+        return None if _kernel.holds_calls(list(columns.values())) else columns
+
+    async def in_bulk(self, node: Node, columns: dict[str, list[Any]], count: int) -> list[Any]:
+        """Evaluate the calls whose arguments ``bulk`` has returned, in order."""
+        values: list[Any] = []
+        names, lists = tuple(columns), list(columns.values())
+        await self._take_turn()
+        frame = self._frame()
+        try:
+            while len(values) < count:
+                signal = _kernel.run_items(
+                    frame, node.mapping_factory, names, lists, node.retry_policy, values, self.run.until
+                )
+                if signal == _kernel.YIELD and not frame.depth:  # between two items
+                    await self._yield()
+                elif signal != _kernel.DONE:
+                    going_on, frame = self._adopted(frame, signal, node, len(values)), None
+                    values.append(await going_on)
+                    frame = self._frame()
+        finally:
+            if frame is not None:
+                self.run.let_go(frame)
+            self._end_turn()
+        return values
+
+    def _frame(self) -> Any:
+        self.scope.follow(self.run.resources)
+        return _kernel.Frame(self.strategy._cycle_cache, self.scope.resources)
+
+    async def _yield(self) -> None:
+        await self.run.breathe()
+        self.strategy.gate.look_again()
+
+    def _adopted(self, frame: Any, signal: int, node: Node, index: int) -> Coroutine[Any, Any, Any]:
+        """Let an item that needs something be evaluated like any other expression."""
+        scope = self._nested(f"{node.structural_id}[{index}]")
+        evaluation = self.strategy.evaluation(None, self.run, scope)
+        evaluation.adopt(frame, signal)
+        return self.run.taking_part(Expand(evaluation))
+
     async def together(self, node: Node, items: list[Any]) -> list[Any]:
         """Evaluate all items: synchronous ones in order, then the others concurrently."""
         scopes = [self._nested(f"{node.structural_id}[{index}]") for index in range(len(items))]
@@ -48,18 +99,30 @@ class Items:
 
     async def _in_turn(self, items: list[Any], scopes: list[Scope], indices: list[int]) -> dict[int, Any]:
         """Evaluate items one by one, after those of the maps that began before."""
-        if self._turn is None:
-            self._turn = asyncio.Lock()
-        await self.run.away(self._turn.acquire())
+        await self._take_turn()
         try:
             return {index: await self._begun(items, index, scopes[index]) for index in indices}
         finally:
-            self._turn.release()
+            self._end_turn()
+
+    async def _take_turn(self) -> None:
+        if self._turn is None:
+            self._turn = asyncio.Lock()
+        await self.run.away(self._turn.acquire())
+
+    def _end_turn(self) -> None:
+        assert self._turn is not None
+        self._turn.release()
 
     def _begun(self, items: list[Any], index: int, scope: Scope) -> Coroutine[Any, Any, Any]:
         """Take an item out of the list, so that its expression is let go of with its first step."""
         item, items[index] = items[index], None
         return self.run.taking_part(Expand(self.strategy.evaluation(item, self.run, scope)))
+
+
+def _listed(values: Any, count: int) -> list[Any]:
+    """Return the items as they are now, whatever becomes of a list meanwhile."""
+    return list(values) if type(values) in (list, tuple, range) else [values[i] for i in range(count)]
 
 
 def _is_synchronous(item: Any) -> bool:

@@ -33,7 +33,7 @@ __all__ = ["Evaluation"]
 class Evaluation(_evaluation.Evaluation):
     """Computes the final value of an expression: a tail step replaces the one before it."""
 
-    __slots__ = ("attempts", "frame", "lazy", "run", "scope", "stack", "step", "strategy")
+    __slots__ = ("attempts", "frame", "lazy", "run", "scope", "signal", "stack", "step", "strategy")
 
     def __init__(self, strategy: Any, run: Run, scope: Scope, lazy: Any) -> None:
         self.strategy = strategy
@@ -41,6 +41,7 @@ class Evaluation(_evaluation.Evaluation):
         self.scope = scope
         self.lazy = lazy  # until it begins
         self.frame: Any = None  # not there while a nested evaluation is parked
+        self.signal: int | None = None  # what a frame needs that has begun without this evaluation
         self.attempts: Attempts | None = None  # of the frame, once there was something to await or to retry
         self.step: StageLoop | Packed | None = None  # of full processing, while it waits for an expansion
         self.stack: ExitStack | None = None  # resources that last for the step which waits
@@ -54,7 +55,9 @@ class Evaluation(_evaluation.Evaluation):
             Exception: whatever a task raised, unchanged.
         """
         try:
-            if self.step is None:
+            if self.signal is not None:
+                found = await self._go_on(self.signal)
+            elif self.step is None:
                 lazy, self.lazy = self.lazy, None
                 self._begin(lazy)
                 del lazy
@@ -79,11 +82,17 @@ class Evaluation(_evaluation.Evaluation):
             self.run.frame = self.frame
         self.frame.begin(lazy)
 
-    async def _go_on(self) -> tuple[Any] | None:
+    def adopt(self, frame: Any, signal: int) -> None:
+        """Go on with a frame that has begun and needs something: ``signal`` says what."""
+        self.frame, self.signal = frame, signal
+
+    async def _go_on(self, signal: int | None = None) -> tuple[Any] | None:
         """Run until a step needs full processing; return the final value or an expansion to wait for, in a tuple."""
         frame, run = self.frame, self.run
+        self.signal = None
         while True:
-            signal = _kernel.run(frame, run.until)
+            if signal is None:
+                signal = _kernel.run(frame, run.until)
             if signal == _kernel.DONE:
                 return self._done()
             if signal == _kernel.YIELD:
@@ -101,6 +110,7 @@ class Evaluation(_evaluation.Evaluation):
                     self.attempts = Attempts(self.strategy, run, frame)
                 is_new = signal == _kernel.AWAIT
                 await run.away(self.attempts.resume() if is_new else self.attempts.again())
+            signal = None
 
     def _done(self) -> tuple[Any]:
         frame = self.frame
@@ -294,6 +304,4 @@ class Evaluation(_evaluation.Evaluation):
                 self.strategy.tell.progress(run, frame, final=True)
             run.frame = None
         self.frame = self.attempts = None
-        run.hot_steps += frame.steps
-        run.hot_nodes += frame.nodes
-        frame.close()
+        run.let_go(frame)

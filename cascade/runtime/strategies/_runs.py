@@ -74,6 +74,12 @@ class Run:
             duration=time.monotonic() - self.started,
         )
 
+    def let_go(self, frame: Any) -> None:
+        """Count what a frame has done, and close it."""
+        self.hot_steps += frame.steps
+        self.hot_nodes += frame.nodes
+        frame.close()
+
     def _deadline(self) -> float:
         """The more runs would go on, the sooner."""
         quantum = _SHARED_QUANTUM / max(self.load[0], 1)
