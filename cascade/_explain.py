@@ -24,7 +24,7 @@ _REASONS = {
     "cache": "with_cache(): a policy is asked before the call and told after it",
     "inject marker as an argument": "an inject(...) marker is passed as an argument",
     "jump": "an explicit jump may follow it",
-    "map": "map(): its calls are known only when its inputs are",
+    "map": "map(): its calls are known only when its inputs are; each of them is a step of its own, hot if it may be",
     "mode='blocking'": "mode='blocking': runs in a thread",
     "mode='compute'": "mode='compute': runs in another process",
     "router": "a Router chooses one of its arguments",

@@ -3941,9 +3941,8 @@ def holds_calls(list columns not None):
     """Whether one of some lists holds, at any depth, what stands for another value, or a task that was not called."""
     cdef Py_ssize_t at
     cdef int found
+    _check_columns(columns)
     for column in columns:
-        if type(column) is not list:
-            raise TypeError(f"a column is a list, not {type(column).__name__}")
         for at in range(LIST_SIZE(<PyObject*>column)):
             if cascade_type(LIST_ITEM(<PyObject*>column, at)) == T_TASK:
                 return True
@@ -3967,29 +3966,60 @@ def run_items(
     cdef Py_ssize_t count
     cdef int signal
     cdef object lazy
+    cdef bint replaced = _module["_execute_hot_node"] is not _stock_node
     if len(names) != len(columns) or not columns:
         raise ValueError(f"{len(columns)} columns for {len(names)} names")
+    _check_columns(columns)
     count = min([len(column) for column in columns])
-    while len(values) < count:
-        lazy = _item(task, names, columns, len(values))
-        (<_Lazy>lazy).retry = retry
-        frame.begin(lazy)
-        lazy = None
-        frame.over = False
-        signal = run(frame, deadline)
-        if signal != c_DONE:
-            return signal
-        values.append(frame.value)
-        if frame.over and len(values) < count:
-            return c_YIELD
+    if frame.running or frame.level_count or frame.waits:
+        raise RuntimeError("this frame is evaluating something already")
+    frame.running = True
+    try:
+        while len(values) < count:
+            lazy = _item(task, names, columns, len(values))
+            (<_Lazy>lazy).retry = retry
+            frame.done = frame.over = False
+            _push(frame, <PyObject*>lazy, -1)
+            lazy = None
+            signal = _run(frame, deadline, replaced)
+            if signal != c_DONE:
+                return signal
+            values.append(frame.value)
+            if frame.over and len(values) < count:
+                return c_YIELD
+    finally:
+        frame.running = False
     return c_DONE
+
+
+cdef int _check_columns(list columns) except -1:
+    for column in columns:
+        if type(column) is not list:
+            raise TypeError(f"a column is a list, not {type(column).__name__}")
+    return 0
 
 
 cdef object _item(Task task, tuple names, list columns, Py_ssize_t at):
     """Make the call of an item, as ``task(**arguments)`` does."""
-    cdef LazyResult made = LazyResult.__new__(LazyResult)
+    cdef Py_ssize_t i
+    cdef Py_ssize_t count = LIST_SIZE(<PyObject*>columns)
+    cdef PyObject* value
+    cdef PyObject* values = TUPLE_NEW(count)
+    cdef LazyResult made
+    if values == NULL:
+        raise MemoryError()
+    for i in range(count):
+        value = LIST_ITEM(<PyObject*>columns, i)
+        if at >= LIST_SIZE(value):
+            DECREF(values)
+            raise IndexError("a column has become shorter")
+        value = LIST_ITEM(value, at)
+        INCREF(value)
+        TUPLE_SET(values, i, value)
+    made = LazyResult.__new__(LazyResult)
     made.source = task
-    made.values = tuple([(<list>column)[at] for column in columns])
+    made.values = <tuple>values
+    DECREF(values)
     made.names = names
     return made
 

@@ -1730,6 +1730,9 @@ def run_items(
     """
     if len(names) != len(columns) or not columns:
         raise ValueError(f"{len(columns)} columns for {len(names)} names")
+    for column in columns:
+        if type(column) is not list:
+            raise TypeError(f"a column is a list, not {type(column).__name__}")
     count = min(map(len, columns))
     while len(values) < count:
         at = len(values)

@@ -18,6 +18,7 @@ from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from cascade import _kernel
 from cascade.runtime.bus import MessageBus
 from cascade.runtime.events import ResourceAcquired, ResourceReleased
 from cascade.runtime.exceptions import ResourceCycleError
@@ -104,7 +105,7 @@ class ResourceContainer:
         """Return the names of the resources that the nodes of a graph ask for, directly."""
         names: set[str] = set()
         for node in graph.nodes:
-            names.update(_markers_in(node.input_bindings.values()))
+            names.update(_marked_in(node))
             names.update(_injected_into(node))
         return names
 
@@ -307,6 +308,13 @@ def _injects_in(signature: inspect.Signature) -> _Injects:
         for parameter in signature.parameters.values()
         if isinstance(parameter.default, Inject)
     )
+
+
+def _marked_in(node: Node) -> Iterator[str]:
+    """Yield the resources whose markers are among the arguments of a node, as they were when its step began."""
+    if node.call is None:  # made by hand
+        return _markers_in(node.input_bindings.values())
+    return (code[1] for code in node.call.codes or () if code[0] == _kernel.INJECT)
 
 
 def _markers_in(values: Iterable[Any]) -> Iterator[str]:
