@@ -52,7 +52,7 @@ cdef extern from *:
     }
     #endif
     static inline PyTypeObject *cascade_type(PyObject *o) { return Py_TYPE(o); }
-    static inline unsigned long cascade_flags(PyObject *o) { return PyType_GetFlags(Py_TYPE(o)); }
+    static inline unsigned long cascade_flags(PyObject *o) { return Py_TYPE(o)->tp_flags; }
     static inline PyObject **cascade_items(PyObject *tuple) { return ((PyTupleObject *)tuple)->ob_item; }
     static inline int cascade_is_interned(PyObject *s) { return PyUnicode_CHECK_INTERNED(s) != 0; }
     static inline PyTypeObject *cascade_coroutine(void) { return &PyCoro_Type; }
@@ -89,6 +89,21 @@ cdef extern from *:
         type->tp_clear = cascade_frame_clear;
     }
     static int cascade_visit_one(PyObject *o, void *visit, void *arg) { return o ? ((visitproc)visit)(o, arg) : 0; }
+    /* the head of a lazy result as Cython lays it out; checked against the type when the module is imported */
+    typedef struct { PyObject_HEAD void *methods; PyObject *references[6]; PyObject *weakrefs; } CascadeLazy;
+    static inline PyObject **cascade_references(PyObject *o) { return ((CascadeLazy *)o)->references; }
+    static int cascade_is_laid_out(PyTypeObject *type) {
+        return type->tp_weaklistoffset == (Py_ssize_t)offsetof(CascadeLazy, weakrefs);
+    }
+    #define CASCADE_SPARE (CASCADE_DEBUG ? 0 : 256) /* none where memory errors are looked for */
+    static void cascade_patch_dealloc(PyTypeObject *type, void (*dealloc)(PyObject *)) { type->tp_dealloc = dealloc; }
+    static inline void cascade_delete(PyObject *o) { Py_TYPE(o)->tp_free(o); }
+    /* a call as PyObject_Vectorcall does it, without looking up what a function is and checking what it returns */
+    static inline int cascade_is_function(PyObject *o) { return Py_TYPE(o) == &PyFunction_Type; }
+    static inline PyObject *cascade_code(PyObject *function) { return ((PyFunctionObject *)function)->func_code; }
+    static inline PyObject *cascade_call(PyObject *function, PyObject **args, size_t nargsf, PyObject *keywords) {
+        return ((PyFunctionObject *)function)->vectorcall(function, args, nargsf, keywords);
+    }
     #define CASCADE_CONTAINER (Py_TPFLAGS_LIST_SUBCLASS | Py_TPFLAGS_TUPLE_SUBCLASS | Py_TPFLAGS_DICT_SUBCLASS)
     """
     double cascade_now(PyObject*) noexcept
@@ -105,6 +120,18 @@ cdef extern from *:
     ctypedef void (*cascade_clear_all)(PyObject*) noexcept
     void cascade_patch_clear(PyTypeObject*, cascade_clear_all) noexcept
     int cascade_visit_one(PyObject*, void*, void*) noexcept
+    PyObject** cascade_references(PyObject*) noexcept
+    bint cascade_is_laid_out(PyTypeObject*) noexcept
+    Py_ssize_t CASCADE_SPARE
+    void cascade_patch_dealloc(PyTypeObject*, cascade_clear_all) noexcept
+    void cascade_delete(PyObject*) noexcept
+    bint cascade_is_function(PyObject*) noexcept
+    PyObject* cascade_code(PyObject*) noexcept
+    PyObject* cascade_call(PyObject*, PyObject**, size_t, PyObject*) noexcept
+    void NEW_REFERENCE "_Py_NewReference"(PyObject*) noexcept
+    void GC_TRACK "PyObject_GC_Track"(PyObject*) noexcept
+    void GC_UNTRACK "PyObject_GC_UnTrack"(PyObject*) noexcept
+    void CLEAR_WEAKREFS "PyObject_ClearWeakRefs"(PyObject*) noexcept
     unsigned long CASCADE_CONTAINER
     unsigned long Py_TPFLAGS_LIST_SUBCLASS
     unsigned long Py_TPFLAGS_TUPLE_SUBCLASS
@@ -478,20 +505,79 @@ cdef PyObject* _task_vectorcall(PyObject* self, PyObject** args, size_t nargsf, 
     cdef Py_ssize_t count = npos + (TUPLE_SIZE(kwnames) if kwnames != NULL else 0)
     cdef Py_ssize_t i
     cdef PyObject* values = TUPLE_NEW(count)
-    cdef PyObject* made
     if values == NULL:
         return NULL
     for i in range(count):
         INCREF(args[i])
         TUPLE_SET(values, i, args[i])
-    made = cascade_new(T_LAZY)
-    if made != NULL:
-        (<_Lazy>made).source = <object>self
-        (<_Lazy>made).values = <tuple>values
-        if count > npos:
-            (<_Lazy>made).names = <tuple>kwnames
-    DECREF(values)
+    return _new_lazy(self, values, kwnames if count > npos else NULL)
+
+
+# Lazy results come and go at every step. Those that are gone are kept for the next: untracked, weak references cleared,
+# None (owned) in each of their references.
+
+cdef enum:
+    SOURCE = 0
+    VALUES = 1
+    NAMES = 2
+    REFERENCES = 6
+    WEAKREFS = 6
+
+cdef PyObject* _spare[256]
+cdef Py_ssize_t _spare_count = 0
+
+
+cdef inline PyObject* _new_lazy(PyObject* source, PyObject* values, PyObject* names) noexcept:
+    """Make a lazy result; takes ``values`` over. ``names`` may be NULL."""
+    global _spare_count
+    cdef PyObject* made
+    cdef PyObject** references
+    if not _spare_count:
+        made = cascade_new(T_LAZY)
+        if made == NULL:
+            DECREF(values)
+            return NULL
+        GC_UNTRACK(made)
+    else:
+        _spare_count -= 1
+        made = _spare[_spare_count]
+        NEW_REFERENCE(made)
+        (<_Lazy>made).mark = 0
+    references = cascade_references(made)
+    INCREF(source)
+    references[SOURCE] = source
+    references[VALUES] = values
+    DECREF(<PyObject*>None)
+    DECREF(<PyObject*>None)
+    if names != NULL:
+        INCREF(names)
+        references[NAMES] = names
+        DECREF(<PyObject*>None)
+    GC_TRACK(made)
     return made
+
+
+cdef void _free_lazy(PyObject* self) noexcept:
+    global _spare_count
+    cdef PyObject** references = cascade_references(self)
+    cdef PyObject* old
+    cdef int i
+    GC_UNTRACK(self)
+    if references[WEAKREFS] != NULL:
+        CLEAR_WEAKREFS(self)
+    for i in range(REFERENCES):
+        old = references[i]
+        if old != <PyObject*>None:
+            INCREF(<PyObject*>None)
+            references[i] = <PyObject*>None
+            DECREF(old)
+    if _spare_count < CASCADE_SPARE:
+        _spare[_spare_count] = self
+        _spare_count += 1
+        return
+    for i in range(REFERENCES):
+        DECREF(<PyObject*>None)
+    cascade_delete(self)
 
 
 cascade_keep_no_arguments(<PyObject*>())
@@ -513,7 +599,6 @@ cdef class _Extras:
     cdef object jump
 
 
-@cython.freelist(256)
 cdef class _Lazy:
     """What both kinds of lazy result share: a source (task or factory), values with names, policies, and marks.
 
@@ -521,7 +606,7 @@ cdef class _Lazy:
     live in ``keywords`` alone, because the dict may be changed.
     """
 
-    cdef object source
+    cdef object source  # from here to the weak references: see CascadeLazy
     cdef tuple values
     cdef tuple names
     cdef dict keywords
@@ -866,6 +951,9 @@ _some_task = None
 
 # Types are compared by address; all of these classes are final.
 cdef PyTypeObject* T_LAZY = <PyTypeObject*>LazyResult
+if not cascade_is_laid_out(T_LAZY):
+    raise SystemError("the references of a lazy result do not lie where the kernel looks for them")
+cascade_patch_dealloc(T_LAZY, _free_lazy)
 cdef PyTypeObject* T_MAPPED = <PyTypeObject*>MappedLazyResult
 cdef PyTypeObject* T_ROUTER = <PyTypeObject*>Router
 cdef PyTypeObject* T_INJECT = <PyTypeObject*>Inject
@@ -2224,6 +2312,7 @@ cdef struct Instruction:
     int32_t injected_count
     int32_t is_async
     PyObject* keywords  # names of the last arguments: owned tuple or NULL
+    PyObject* code  # owned or NULL: while the function has this code, all arguments may be passed by position
 
 
 @cython.final
@@ -2261,6 +2350,7 @@ cdef class Program:
         if self.instructions != NULL:
             for i in range(self.count):
                 XDECREF(self.instructions[i].keywords)
+                XDECREF(self.instructions[i].code)
         free(self._key)
         free(self.instructions)
         free(self.codes)
@@ -2571,6 +2661,9 @@ cdef int _compile_record(
     if keywords:
         INCREF(<PyObject*>keywords)
         made.keywords = <PyObject*>keywords
+        if op.callee != NULL and _is_positional((<Callee>op.callee).func, head.npos, keywords):
+            made.code = cascade_code(<PyObject*>(<Callee>op.callee).func)
+            INCREF(made.code)
     if head.flags & f_DIRECT:
         made.kind = FLAT_CALL if missing else PLAIN_CALL
         if missing:
@@ -2594,6 +2687,18 @@ cdef int _compile_record(
     else:
         program.distinct += 1
     return 0
+
+
+cdef bint _is_positional(func, Py_ssize_t npos, tuple keywords) except -1:
+    """Whether keywords name just the parameters that follow the positional arguments: then they say nothing more."""
+    cdef Py_ssize_t end = npos + len(keywords)
+    if not cascade_is_function(<PyObject*>func):
+        return False
+    code = func.__code__
+    for name in keywords:
+        if type(name) is not str:
+            return False
+    return code.co_posonlyargcount <= npos and end <= code.co_argcount and code.co_varnames[npos:end] == keywords
 
 
 cdef list _missing(Callee callee, Py_ssize_t npos, tuple keywords, dict why):
@@ -3335,36 +3440,85 @@ cdef bint _push_known(Frame frame, PyObject* lazy, int32_t parent) except -1:
 
     True if that program serves it and may run; else nothing has happened, and the general way decides.
     """
-    cdef PyObject* source = <PyObject*>(<_Lazy>lazy).source
-    cdef PyObject* found
-    cdef Py_ssize_t i, count
-    cdef Op* op
+    cdef PyObject* found = _known(frame, lazy)
     cdef Level* level
-    if cascade_type(lazy) != T_LAZY or cascade_type(source) != T_TASK:
+    if found == NULL:
         return False
-    found = frame.cache.last[(<Callee>(<Task>source)._callee).serial & (MEMO_SIZE - 1)]
-    if found == NULL or (<Program>found).records == NULL:
-        return False
-    if not (<Program>found).is_open or not frame.hot or (<Program>found).epoch != frame.cache.epoch:
-        return False
-    if (<Program>found).needs_resources and found != <PyObject*>frame.supplied and not _supplied(frame, <Program>found):
-        return False
-    if not _matches(<Program>found, lazy):
-        return False
-    count = (<Program>found).count
-    if frame.op_count + count > frame.op_room:
-        if _grow(<void**>&frame.ops, &frame.op_room, sizeof(Op), frame.op_count + count) < 0:
-            raise MemoryError()
-    (<Program>found).touched = True
     INCREF(found)
     level = &frame.levels[frame.level_count]
     level.program = found
     level.ops = frame.op_count
     level.leaves = frame.leaf_count
-    level.place = 0
     level.parent = parent
     level.path = _path(frame, parent)
-    op = &frame.ops[frame.op_count]
+    _fill(frame, level, (<Program>found).count)
+    return True
+
+
+cdef int _tail(Frame frame, Level* level, PyObject* lazy) except -1:
+    """Go on with the expression (owned, taken over) that the last operation of the top level returned.
+
+    The level is used again where the short way serves, whatever its program is.
+    """
+    cdef PyObject* program = level.program
+    cdef PyObject* found
+    cdef int32_t parent = level.parent
+    if parent < 0 and <PyObject*>frame.last != program:
+        frame.last = <Program>program
+    frame.level_count -= 1
+    frame.nodes += 1
+    try:
+        frame._drop(level.ops, level.leaves)
+        found = _known(frame, lazy)
+        if found == NULL:
+            DECREF(program)
+            program = NULL
+            _push(frame, lazy, parent)
+        else:
+            if found != program:
+                INCREF(found)
+                level.program = found
+            else:
+                program = NULL
+            _fill(frame, level, (<Program>found).count)
+    finally:
+        DECREF(lazy)
+        XDECREF(program)
+    return 0
+
+
+cdef inline PyObject* _known(Frame frame, PyObject* lazy) except? NULL:
+    """Return the last program (borrowed) of an expression's task if it serves the expression and may run, else NULL.
+
+    There is room for its operations then, and ``_matched`` has the lazies that stand for them.
+    """
+    cdef PyObject* source = <PyObject*>(<_Lazy>lazy).source
+    cdef PyObject* found
+    cdef Py_ssize_t wanted
+    if cascade_type(lazy) != T_LAZY or cascade_type(source) != T_TASK:
+        return NULL
+    found = frame.cache.last[(<Callee>(<Task>source)._callee).serial & (MEMO_SIZE - 1)]
+    if found == NULL or (<Program>found).records == NULL:
+        return NULL
+    if not (<Program>found).is_open or not frame.hot or (<Program>found).epoch != frame.cache.epoch:
+        return NULL
+    if (<Program>found).needs_resources and found != <PyObject*>frame.supplied and not _supplied(frame, <Program>found):
+        return NULL
+    if not _matches(<Program>found, lazy):
+        return NULL
+    wanted = frame.op_count + (<Program>found).count
+    if wanted > frame.op_room and _grow(<void**>&frame.ops, &frame.op_room, sizeof(Op), wanted) < 0:
+        raise MemoryError()
+    (<Program>found).touched = True
+    return found
+
+
+cdef inline void _fill(Frame frame, Level* level, Py_ssize_t count) noexcept:
+    """Put the lazies that were matched into a level as its operations; it becomes the top."""
+    cdef Op* op = &frame.ops[frame.op_count]
+    cdef PyObject* lazy
+    cdef Py_ssize_t i
+    level.place = 0
     for i in range(count):
         lazy = _matched[i]
         op.callee = <PyObject*>(<Task>(<_Lazy>lazy).source)._callee
@@ -3380,7 +3534,6 @@ cdef bint _push_known(Frame frame, PyObject* lazy, int32_t parent) except -1:
     frame.op_count += count
     frame.level_count += 1
     frame.steps += 1
-    return True
 
 
 cdef PyObject** _matched = NULL  # by operation: the lazy that was found in its place, borrowed
@@ -3463,9 +3616,10 @@ cdef inline bint _matches_record(int64_t* key, PyObject* lazy) noexcept:
 
 cdef bint _supplied(Frame frame, Program program) except -1:
     """Whether all resources of a program are there, which may run Python code. They stay until a step is processed."""
-    if not _has_resources(frame, program):
+    cdef object held = program  # looking at resources may clear the cache
+    if not _has_resources(frame, held):
         return False
-    frame.supplied = program
+    frame.supplied = held
     return True
 
 
@@ -3601,6 +3755,16 @@ def trace(target):
 # The call of one operation. Arguments are borrowed from what the frame owns; containers are built and owned here.
 
 
+cdef inline PyObject* _invoke(PyObject* func, Instruction* instruction, PyObject** args, size_t offset) noexcept:
+    cdef size_t count
+    if not cascade_is_function(func):
+        return PyObject_Vectorcall(func, args, <size_t>instruction.npos | offset, instruction.keywords)
+    if instruction.code != NULL and instruction.code == cascade_code(func):
+        count = <size_t>(instruction.count + instruction.injected_count)
+        return cascade_call(func, args, count | offset, NULL)
+    return cascade_call(func, args, <size_t>instruction.npos | offset, instruction.keywords)
+
+
 cdef PyObject* _call(Frame frame, Level* level, Py_ssize_t number) noexcept:
     """Call an operation of the top level; NULL with its error set."""
     cdef Instruction* instruction = &(<Program>level.program).instructions[number]
@@ -3612,15 +3776,14 @@ cdef PyObject* _call(Frame frame, Level* level, Py_ssize_t number) noexcept:
     cdef int32_t* codes
     cdef int32_t i, code
     if instruction.kind == PLAIN_CALL:
-        return PyObject_Vectorcall(func, values, <size_t>instruction.npos, instruction.keywords)
+        return _invoke(func, instruction, values, 0)
     if instruction.kind == FLAT_CALL and instruction.injected_count == 0 and instruction.count <= SMALL_CALL:
         codes = (<Program>level.program).codes + instruction.codes
         ops = frame.ops + level.ops
         for i in range(instruction.count):
             code = codes[i]
             small[i + 1] = values[i] if code < 0 else ops[code].result
-        return PyObject_Vectorcall(
-            func, small + 1, <size_t>instruction.npos | PY_VECTORCALL_ARGUMENTS_OFFSET, instruction.keywords)
+        return _invoke(func, instruction, small + 1, PY_VECTORCALL_ARGUMENTS_OFFSET)
     if instruction.kind == FLAT_CALL and instruction.count + instruction.injected_count <= SMALL_CALL:
         return _call_injected(frame, level, number, func)
     return _call_assembled(frame, level, number, func)
@@ -3650,8 +3813,7 @@ cdef PyObject* _call_injected(Frame frame, Level* level, Py_ssize_t number, PyOb
         small[top + held] = one
         held += 1
     else:
-        result = PyObject_Vectorcall(
-            func, small + 1, <size_t>instruction.npos | PY_VECTORCALL_ARGUMENTS_OFFSET, instruction.keywords)
+        result = _invoke(func, instruction, small + 1, PY_VECTORCALL_ARGUMENTS_OFFSET)
     while held:
         held -= 1
         DECREF(small[top + held])
@@ -3663,14 +3825,12 @@ cdef PyObject* _call_assembled(Frame frame, Level* level, Py_ssize_t number, PyO
     cdef Program program = <Program>level.program
     cdef Instruction* instruction = &program.instructions[number]
     cdef Py_ssize_t count = 0, i
-    cdef size_t npos = <size_t>instruction.npos
-    cdef PyObject* keywords = instruction.keywords
     cdef PyObject* result = NULL
     cdef PyObject** stack = _assemble(frame, level, number, &count)
     if stack == NULL:
         return NULL
     INCREF(func)
-    result = PyObject_Vectorcall(func, stack + 1, npos | PY_VECTORCALL_ARGUMENTS_OFFSET, keywords)
+    result = _invoke(func, instruction, stack + 1, PY_VECTORCALL_ARGUMENTS_OFFSET)
     DECREF(func)
     for i in range(count):
         DECREF(stack[i + 1])
@@ -3894,9 +4054,9 @@ cdef int _run(Frame frame, double deadline, bint replaced) except -1:
     cdef PyObject* value
     cdef bint awaited
     cdef int signal
+    if frame.level_count == 0 and not frame.done:
+        raise RuntimeError("this frame evaluates nothing")
     while True:
-        if frame.level_count == 0 and not frame.done:
-            raise RuntimeError("this frame evaluates nothing")
         if frame.inbox != NULL:
             _check_inbox(frame)
             value = frame.inbox
@@ -4093,8 +4253,26 @@ cdef int _start(Frame frame, PyObject** value) except -1:
     return c_ENDED
 
 
-cdef int _deliver(Frame frame, PyObject* value, bint awaited) except -1:
-    """Take what the function of operation ``op`` returned (owned). AWAIT if it is a coroutine to be awaited first."""
+cdef inline int _deliver(Frame frame, PyObject* value, bint awaited) except -1:
+    """Take what the function of operation ``op`` returned (owned). AWAIT if it is a coroutine to be awaited first.
+
+    What comes at nearly every node is told apart here: a tail call, and a plain result that others wait for.
+    """
+    cdef PyTypeObject* kind = cascade_type(value)
+    cdef Level* level = &frame.levels[frame.level_count - 1]
+    if frame.op == frame.op_count - level.ops - 1:
+        if kind == T_LAZY:
+            return _tail(frame, level, value)
+    elif not cascade_flags(value) & CASCADE_CONTAINER and not _is_marker(value):
+        if kind != T_COROUTINE and kind != T_TASK:
+            frame.ops[level.ops + frame.op].result = value
+            level.place += 1
+            frame.nodes += 1
+            return 0
+    return _deliver_any(frame, value, awaited)
+
+
+cdef int _deliver_any(Frame frame, PyObject* value, bint awaited) except -1:
     cdef PyTypeObject* kind = cascade_type(value)
     cdef Level* level = &frame.levels[frame.level_count - 1]
     cdef Py_ssize_t op = frame.op
