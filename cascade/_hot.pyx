@@ -513,15 +513,17 @@ cdef PyObject* _task_vectorcall(PyObject* self, PyObject** args, size_t nargsf, 
     return _new_lazy(self, values, kwnames if count > npos else NULL)
 
 
-# Lazy results come and go at every step. Those that are gone are kept for the next: untracked, weak references cleared,
-# None (owned) in each of their references.
+# Lazy results come and go at every step. Those that are gone are kept for the next: untracked, without weak references,
+# without source and values, None (owned) in each of the other references.
 
 cdef enum:
-    SOURCE = 0
-    VALUES = 1
-    NAMES = 2
-    REFERENCES = 6
-    WEAKREFS = 6
+    r_SOURCE = 0
+    r_VALUES = 1
+    r_NAMES = 2
+    r_KEYWORDS = 3
+    r_RETRY = 4
+    r_EXTRAS = 5
+    r_WEAKREFS = 6
 
 cdef PyObject* _spare[256]
 cdef Py_ssize_t _spare_count = 0
@@ -532,27 +534,28 @@ cdef inline PyObject* _new_lazy(PyObject* source, PyObject* values, PyObject* na
     global _spare_count
     cdef PyObject* made
     cdef PyObject** references
-    if not _spare_count:
+    if _spare_count:
+        _spare_count -= 1
+        made = _spare[_spare_count]
+        NEW_REFERENCE(made)
+        references = cascade_references(made)
+        (<_Lazy>made).mark = 0
+    else:
         made = cascade_new(T_LAZY)
         if made == NULL:
             DECREF(values)
             return NULL
         GC_UNTRACK(made)
-    else:
-        _spare_count -= 1
-        made = _spare[_spare_count]
-        NEW_REFERENCE(made)
-        (<_Lazy>made).mark = 0
-    references = cascade_references(made)
+        references = cascade_references(made)
+        DECREF(references[r_SOURCE])  # None
+        DECREF(references[r_VALUES])
     INCREF(source)
-    references[SOURCE] = source
-    references[VALUES] = values
-    DECREF(<PyObject*>None)
-    DECREF(<PyObject*>None)
+    references[r_SOURCE] = source
+    references[r_VALUES] = values
     if names != NULL:
+        DECREF(references[r_NAMES])
         INCREF(names)
-        references[NAMES] = names
-        DECREF(<PyObject*>None)
+        references[r_NAMES] = names
     GC_TRACK(made)
     return made
 
@@ -560,24 +563,36 @@ cdef inline PyObject* _new_lazy(PyObject* source, PyObject* values, PyObject* na
 cdef void _free_lazy(PyObject* self) noexcept:
     global _spare_count
     cdef PyObject** references = cascade_references(self)
-    cdef PyObject* old
-    cdef int i
+    cdef PyObject* none = <PyObject*>None
     GC_UNTRACK(self)
-    if references[WEAKREFS] != NULL:
+    if references[r_WEAKREFS] != NULL:
         CLEAR_WEAKREFS(self)
-    for i in range(REFERENCES):
-        old = references[i]
-        if old != <PyObject*>None:
-            INCREF(<PyObject*>None)
-            references[i] = <PyObject*>None
-            DECREF(old)
+    if references[r_NAMES] != none:
+        _empty(references + r_NAMES)
+    if references[r_RETRY] != none:
+        _empty(references + r_RETRY)
+    if references[r_KEYWORDS] != none:
+        _empty(references + r_KEYWORDS)
+    if references[r_EXTRAS] != none:
+        _empty(references + r_EXTRAS)
+    DECREF(references[r_SOURCE])
+    DECREF(references[r_VALUES])
     if _spare_count < CASCADE_SPARE:
         _spare[_spare_count] = self
         _spare_count += 1
         return
-    for i in range(REFERENCES):
-        DECREF(<PyObject*>None)
+    DECREF(none)
+    DECREF(none)
+    DECREF(none)
+    DECREF(none)
     cascade_delete(self)
+
+
+cdef inline void _empty(PyObject** reference) noexcept:
+    cdef PyObject* old = reference[0]
+    INCREF(<PyObject*>None)
+    reference[0] = <PyObject*>None
+    DECREF(old)
 
 
 cascade_keep_no_arguments(<PyObject*>())
@@ -3561,7 +3576,7 @@ cdef bint _matches(Program program, PyObject* root) noexcept:
 
 
 cdef inline bint _matches_record(int64_t* key, PyObject* lazy) noexcept:
-    """Whether a lazy has this record; notes which lazies stand in the places of the operations that it needs."""
+    """Whether a lazy (no map) has this record; notes which lazies stand in the places of the operations that it needs."""
     cdef PyObject* source = <PyObject*>(<_Lazy>lazy).source
     cdef PyObject* values = <PyObject*>(<_Lazy>lazy).values
     cdef PyObject* names = <PyObject*>(<_Lazy>lazy).names
@@ -3571,7 +3586,7 @@ cdef inline bint _matches_record(int64_t* key, PyObject* lazy) noexcept:
     cdef int64_t head, flags = key[1] >> (2 * COUNT_BITS)
     cdef Py_ssize_t i, nkw = 0, count, budget = 64
     if (
-        cascade_type(lazy) != T_LAZY or cascade_type(source) != T_TASK or values == <PyObject*>None
+        cascade_type(source) != T_TASK or values == <PyObject*>None
         or (<_Lazy>lazy).keywords is not None or (<_Lazy>lazy).extras is not None
         or key[0] != (<Callee>(<Task>source)._callee).serial
         or ((<_Lazy>lazy).retry is not None) != (flags & f_RETRY != 0)
@@ -4260,23 +4275,44 @@ cdef inline int _deliver(Frame frame, PyObject* value, bint awaited) except -1:
     """
     cdef PyTypeObject* kind = cascade_type(value)
     cdef Level* level = &frame.levels[frame.level_count - 1]
-    if frame.op == frame.op_count - level.ops - 1:
-        if kind == T_LAZY:
+    if kind == T_LAZY:
+        if frame.op == frame.op_count - level.ops - 1:
             return _tail(frame, level, value)
-    elif not cascade_flags(value) & CASCADE_CONTAINER and not _is_marker(value):
-        if kind != T_COROUTINE and kind != T_TASK:
-            frame.ops[level.ops + frame.op].result = value
-            level.place += 1
-            frame.nodes += 1
-            return 0
-    return _deliver_any(frame, value, awaited)
+        return _expand(frame, value)
+    if cascade_flags(value) & CASCADE_CONTAINER or _is_marker(value) or kind == T_COROUTINE or kind == T_TASK:
+        return _deliver_any(frame, value, awaited)
+    if frame.op == frame.op_count - level.ops - 1:
+        return _return(frame, level, value)
+    frame.ops[level.ops + frame.op].result = value
+    level.place += 1
+    frame.nodes += 1
+    return 0
+
+
+cdef int _expand(Frame frame, PyObject* lazy) except -1:
+    """Evaluate in place the expression (owned, taken over) that an inner operation returned."""
+    try:
+        _push(frame, lazy, <int32_t>frame.op)
+    finally:
+        DECREF(lazy)
+    return 0
+
+
+cdef int _return(Frame frame, Level* level, PyObject* value) except -1:
+    """End the top level with its final value (owned, taken over)."""
+    cdef int32_t parent = level.parent
+    if parent < 0:
+        frame.last = <Program>level.program
+    frame._pop()
+    frame.nodes += 1
+    frame._complete(value, parent)
+    return 0
 
 
 cdef int _deliver_any(Frame frame, PyObject* value, bint awaited) except -1:
     cdef PyTypeObject* kind = cascade_type(value)
     cdef Level* level = &frame.levels[frame.level_count - 1]
     cdef Py_ssize_t op = frame.op
-    cdef int32_t parent
     cdef PyObject* following = NULL
     cdef int found
     if kind == T_LAZY or kind == T_MAPPED:
@@ -4295,25 +4331,12 @@ cdef int _deliver_any(Frame frame, PyObject* value, bint awaited) except -1:
     elif kind == T_TASK:
         _uncalled(frame, op, value)
     if op == frame.op_count - level.ops - 1:
-        parent = level.parent
-        if parent < 0:
-            frame.last = <Program>level.program
-        frame._pop()
-        frame.nodes += 1
-        if following == NULL:
-            frame._complete(value, parent)
-            return 0
-    elif following == NULL:
-        frame.ops[level.ops + op].result = value
-        level.place += 1
-        frame.nodes += 1
-        return 0
-    else:
-        parent = <int32_t>op
-    try:
-        _push(frame, following, parent)
-    finally:
-        DECREF(following)
+        return _return(frame, level, value) if following == NULL else _tail(frame, level, following)
+    if following != NULL:
+        return _expand(frame, following)
+    frame.ops[level.ops + op].result = value
+    level.place += 1
+    frame.nodes += 1
     return 0
 
 

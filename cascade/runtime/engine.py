@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import cache
 from typing import Any
 
 from cascade import _kernel
@@ -274,6 +275,9 @@ class Engine:
         return len(expression.operations) == 1 and operation.flags == _kernel.DIRECT and not operation.callee.injects
 
 
+_NOTHING_RUN = RunStats()
+
+
 class _Ending:
     """What is known of a run when it ends."""
 
@@ -283,14 +287,19 @@ class _Ending:
         digits = os.urandom(16).hex()
         self.run_id = f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
         self.started = time.monotonic()
-        self.stats = RunStats()
+        self.stats = _NOTHING_RUN
         self.connected = False
 
 
 def _in_memory(run_id: str) -> StateBackend:
+    return _in_memory_class()(run_id)
+
+
+@cache
+def _in_memory_class() -> Callable[[str], StateBackend]:
     from cascade.adapters.state.in_memory import InMemoryStateBackend
 
-    return InMemoryStateBackend(run_id)
+    return InMemoryStateBackend
 
 
 def _resource_manager(given: ResourceManager | None, capacity: dict[str, Any] | None) -> ResourceManager:

@@ -10,7 +10,7 @@ __all__ = ["Outcome", "RunStats"]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class RunStats:
     """Counters of one run.
 
@@ -25,6 +25,21 @@ class RunStats:
     templates: int = 0
     yields: int = 0
     duration: float = 0.0
+
+    def __init__(
+        self,
+        hot: int = 0,
+        warm: int = 0,
+        cold: int = 0,
+        nodes: int = 0,
+        templates: int = 0,
+        yields: int = 0,
+        duration: float = 0.0,
+    ) -> None:
+        # In one go: each run makes several, and a frozen class's own __init__ sets field by field.
+        self.__dict__.update(
+            hot=hot, warm=warm, cold=cold, nodes=nodes, templates=templates, yields=yields, duration=duration
+        )
 
     @property
     def steps(self) -> int:

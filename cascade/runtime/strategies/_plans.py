@@ -82,6 +82,6 @@ class BoundedDict(dict[K, V]):
 
     def __setitem__(self, key: K, value: V) -> None:
         self.pop(key, None)
-        super().__setitem__(key, value)
+        dict.__setitem__(self, key, value)
         while len(self) > self.max_size:
             del self[next(iter(self))]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable
+import weakref
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from hashlib import blake2b
 from typing import Any
@@ -23,6 +24,9 @@ _SHARED_QUANTUM = 1e-3  # seconds, shared by the runnable runs of an event loop
 _ABSENT: Any = object()
 
 _runnable: WeakKeyDictionary[Any, list[int]] = WeakKeyDictionary()
+
+#: The event loop that was asked for last: nearly always the one that is asked for next.
+_latest: tuple[Callable[[], Any], list[int]] = (lambda: None), [0]
 
 
 class Run:
@@ -54,12 +58,8 @@ class Run:
         self.hot_steps = self.hot_nodes = self.warm = self.cold = self.nodes = self.yields = 0
         self.started = time.monotonic()
         self.last_progress = self.started
-        loop = asyncio.get_running_loop()
-        load = _runnable.get(loop)
-        if load is None:
-            load = _runnable[loop] = [0]
-        self.load = load
-        self.until = self._deadline()  # when this run has to let others run
+        self.load = _load_of(asyncio.get_running_loop())
+        self.until = self._deadline(self.started)  # when this run has to let others run
 
     def stats(self) -> RunStats:
         """Return the counters as they are now."""
@@ -80,10 +80,11 @@ class Run:
         self.hot_nodes += frame.nodes
         frame.close()
 
-    def _deadline(self) -> float:
+    def _deadline(self, now: float) -> float:
         """The more runs would go on, the sooner."""
-        quantum = _SHARED_QUANTUM / max(self.load[0], 1)
-        return time.monotonic() + max(quantum, _MINIMUM_QUANTUM)
+        load = self.load[0]
+        quantum = _SHARED_QUANTUM / load if load > 1 else _SHARED_QUANTUM
+        return now + (quantum if quantum > _MINIMUM_QUANTUM else _MINIMUM_QUANTUM)
 
     def is_over(self) -> bool:
         """Whether this run has to let others run now."""
@@ -93,7 +94,7 @@ class Run:
         """Let others run once."""
         self.yields += 1
         await pause()
-        self.until = self._deadline()
+        self.until = self._deadline(time.monotonic())
 
     async def away(self, awaitable: Awaitable[Any]) -> Any:
         """Await something during which the current asyncio Task would not go on at once."""
@@ -110,6 +111,16 @@ class Run:
             return await awaitable
         finally:
             self.load[0] -= 1
+
+
+def _load_of(loop: asyncio.AbstractEventLoop) -> list[int]:
+    """Return how many runs of an event loop would go on at once, to be counted up and down."""
+    global _latest
+    of, load = _latest
+    if of() is not loop:
+        load = _runnable.setdefault(loop, [0])
+        _latest = weakref.ref(loop), load
+    return load
 
 
 class Scope:
