@@ -105,6 +105,9 @@ cdef extern from *:
         return ((PyFunctionObject *)function)->vectorcall(function, args, nargsf, keywords);
     }
     #define CASCADE_CONTAINER (Py_TPFLAGS_LIST_SUBCLASS | Py_TPFLAGS_TUPLE_SUBCLASS | Py_TPFLAGS_DICT_SUBCLASS)
+    /* of types that derive from a common builtin one: no class of this module does */
+    #define CASCADE_BUILTIN (CASCADE_CONTAINER | Py_TPFLAGS_LONG_SUBCLASS | Py_TPFLAGS_UNICODE_SUBCLASS \
+        | Py_TPFLAGS_BYTES_SUBCLASS)
     """
     double cascade_now(PyObject*) noexcept
     PyTypeObject* cascade_type(PyObject*) noexcept
@@ -133,6 +136,7 @@ cdef extern from *:
     void GC_UNTRACK "PyObject_GC_UnTrack"(PyObject*) noexcept
     void CLEAR_WEAKREFS "PyObject_ClearWeakRefs"(PyObject*) noexcept
     unsigned long CASCADE_CONTAINER
+    unsigned long CASCADE_BUILTIN
     unsigned long Py_TPFLAGS_LIST_SUBCLASS
     unsigned long Py_TPFLAGS_TUPLE_SUBCLASS
     void INCREF "Py_INCREF"(PyObject*) noexcept
@@ -3583,6 +3587,7 @@ cdef inline bint _matches_record(int64_t* key, PyObject* lazy) noexcept:
     cdef PyObject* one
     cdef PyObject** items
     cdef PyTypeObject* kind
+    cdef unsigned long builtin
     cdef int64_t head, flags = key[1] >> (2 * COUNT_BITS)
     cdef Py_ssize_t i, nkw = 0, count, budget = 64
     if (
@@ -3606,7 +3611,8 @@ cdef inline bint _matches_record(int64_t* key, PyObject* lazy) noexcept:
     for i in range(count):
         one = items[i]
         kind = cascade_type(one)
-        if kind == T_LAZY:
+        builtin = cascade_flags(one) & CASCADE_BUILTIN
+        if not builtin and kind == T_LAZY:
             if flags & f_DIRECT or key[i] < 0:
                 return False
             if (<_Lazy>one).mark == _epoch:
@@ -3621,8 +3627,8 @@ cdef inline bint _matches_record(int64_t* key, PyObject* lazy) noexcept:
             continue
         if not flags & f_DIRECT and key[i] >= 0:
             return False
-        if cascade_flags(one) & CASCADE_CONTAINER:
-            if not _is_plain(one, &budget, 4):
+        if builtin:
+            if builtin & CASCADE_CONTAINER and not _is_plain(one, &budget, 4):
                 return False
         elif kind == T_MAPPED or kind == T_ROUTER or kind == T_INJECT or kind == T_TASK:
             return False
@@ -4274,12 +4280,15 @@ cdef inline int _deliver(Frame frame, PyObject* value, bint awaited) except -1:
     What comes at nearly every node is told apart here: a tail call, and a plain result that others wait for.
     """
     cdef PyTypeObject* kind = cascade_type(value)
+    cdef unsigned long builtin = cascade_flags(value) & CASCADE_BUILTIN
     cdef Level* level = &frame.levels[frame.level_count - 1]
     if kind == T_LAZY:
         if frame.op == frame.op_count - level.ops - 1:
             return _tail(frame, level, value)
         return _expand(frame, value)
-    if cascade_flags(value) & CASCADE_CONTAINER or _is_marker(value) or kind == T_COROUTINE or kind == T_TASK:
+    if builtin & CASCADE_CONTAINER:
+        return _deliver_any(frame, value, awaited)
+    if not builtin and (_is_marker(value) or kind == T_COROUTINE or kind == T_TASK):
         return _deliver_any(frame, value, awaited)
     if frame.op == frame.op_count - level.ops - 1:
         return _return(frame, level, value)
