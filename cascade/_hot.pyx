@@ -96,6 +96,8 @@ cdef extern from *:
         return type->tp_weaklistoffset == (Py_ssize_t)offsetof(CascadeLazy, weakrefs);
     }
     #define CASCADE_SPARE (CASCADE_DEBUG ? 0 : 256) /* none where memory errors are looked for */
+    /* tuples remember their hash from 3.14 on, and so cannot be filled again */
+    #define CASCADE_SPARE_VALUES (CASCADE_DEBUG || PY_VERSION_HEX >= 0x030E0000 ? 0 : 32)
     static void cascade_patch_dealloc(PyTypeObject *type, void (*dealloc)(PyObject *)) { type->tp_dealloc = dealloc; }
     static inline void cascade_delete(PyObject *o) { Py_TYPE(o)->tp_free(o); }
     /* a call as PyObject_Vectorcall does it, without looking up what a function is and checking what it returns */
@@ -126,6 +128,8 @@ cdef extern from *:
     PyObject** cascade_references(PyObject*) noexcept
     bint cascade_is_laid_out(PyTypeObject*) noexcept
     Py_ssize_t CASCADE_SPARE
+    Py_ssize_t CASCADE_SPARE_VALUES
+    Py_ssize_t REFERENCE_COUNT "Py_REFCNT"(PyObject*) noexcept
     void cascade_patch_dealloc(PyTypeObject*, cascade_clear_all) noexcept
     void cascade_delete(PyObject*) noexcept
     bint cascade_is_function(PyObject*) noexcept
@@ -508,17 +512,25 @@ cdef PyObject* _task_vectorcall(PyObject* self, PyObject** args, size_t nargsf, 
     cdef Py_ssize_t npos = <Py_ssize_t>PyVectorcall_NARGS(nargsf)
     cdef Py_ssize_t count = npos + (TUPLE_SIZE(kwnames) if kwnames != NULL else 0)
     cdef Py_ssize_t i
-    cdef PyObject* values = TUPLE_NEW(count)
-    if values == NULL:
-        return NULL
+    cdef PyObject* values
+    cdef bint again = count < r_SIZES and _spare_values_count[count] > 0
+    if again:
+        _spare_values_count[count] -= 1
+        values = _spare_values[count][_spare_values_count[count]]
+    else:
+        values = TUPLE_NEW(count)
+        if values == NULL:
+            return NULL
     for i in range(count):
         INCREF(args[i])
         TUPLE_SET(values, i, args[i])
+    if again:
+        GC_TRACK(values)
     return _new_lazy(self, values, kwnames if count > npos else NULL)
 
 
 # Lazy results come and go at every step. Those that are gone are kept for the next: untracked, without weak references,
-# without source and values, None (owned) in each of the other references.
+# without source and values, None (owned) in each of the other references. The mark may stay: its trace is over.
 
 cdef enum:
     r_SOURCE = 0
@@ -528,9 +540,13 @@ cdef enum:
     r_RETRY = 4
     r_EXTRAS = 5
     r_WEAKREFS = 6
+    r_SIZES = 8  # of tuples that are kept, and one more
 
 cdef PyObject* _spare[256]
 cdef Py_ssize_t _spare_count = 0
+cdef PyObject* _spare_values[r_SIZES][32]  # tuples by size: owned alone, untracked, empty
+cdef Py_ssize_t _spare_values_count[r_SIZES]
+memset(_spare_values_count, 0, sizeof(_spare_values_count))
 
 
 cdef inline PyObject* _new_lazy(PyObject* source, PyObject* values, PyObject* names) noexcept:
@@ -543,7 +559,6 @@ cdef inline PyObject* _new_lazy(PyObject* source, PyObject* values, PyObject* na
         made = _spare[_spare_count]
         NEW_REFERENCE(made)
         references = cascade_references(made)
-        (<_Lazy>made).mark = 0
     else:
         made = cascade_new(T_LAZY)
         if made == NULL:
@@ -590,6 +605,31 @@ cdef void _free_lazy(PyObject* self) noexcept:
     DECREF(none)
     DECREF(none)
     cascade_delete(self)
+
+
+cdef inline void _drop_values(PyObject* values) noexcept:
+    """Let go of the values of a call; a tuple that nobody else holds is kept for another call."""
+    cdef Py_ssize_t size = TUPLE_SIZE(values)
+    if REFERENCE_COUNT(values) == 1 and 0 < size < r_SIZES and cascade_type(values) == <PyTypeObject*>tuple:
+        _keep_values(values, size)
+    else:
+        DECREF(values)
+
+
+cdef void _keep_values(PyObject* values, Py_ssize_t size) noexcept:
+    cdef PyObject** items = cascade_items(values)
+    cdef PyObject* old
+    cdef Py_ssize_t i
+    GC_UNTRACK(values)  # first: nobody may come upon it while what runs below finds it half empty
+    for i in range(size):
+        old = items[i]
+        items[i] = NULL
+        DECREF(old)
+    if _spare_values_count[size] < CASCADE_SPARE_VALUES:
+        _spare_values[size][_spare_values_count[size]] = values
+        _spare_values_count[size] += 1
+    else:
+        DECREF(values)
 
 
 cdef inline void _empty(PyObject** reference) noexcept:
@@ -3386,7 +3426,7 @@ cdef class Frame:
             XDECREF(op.result)
             XDECREF(op.retry)
             XDECREF(op.lazy)
-            XDECREF(op.values)
+            _drop_values(op.values)
             XDECREF(op.callee)
         while self.leaf_count > leaves:
             self.leaf_count -= 1
