@@ -565,6 +565,20 @@ def test_what_another_run_notices_holds_for_all(monkeypatch: pytest.MonkeyPatch)
     asyncio.run(main())
 
 
+def test_each_event_loop_counts_its_own_runs() -> None:
+    """The runs of one event loop share a count, those of another have another, whichever was asked for last."""
+    loops = [asyncio.new_event_loop() for _ in range(3)]
+    try:
+        first = [_runs._load_of(loop) for loop in loops]
+        again = [_runs._load_of(loop) for loop in (*loops, *reversed(loops))]
+
+        assert len({id(load) for load in first}) == 3
+        assert [id(load) for load in again] == [id(load) for load in (*first, *reversed(first))]
+    finally:
+        for loop in loops:
+            loop.close()
+
+
 def test_the_quantum_is_shared_by_the_runnable_runs_of_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """1 ms divided by the number of runs that would go on, at least 50 us; who waits does not count."""
     now = [100.0]

@@ -15,6 +15,20 @@ def test_steps_are_the_sum_of_the_tiers():
     assert RunStats().steps == 0
 
 
+def test_counters_are_a_frozen_dataclass():
+    """Each counter is where it is declared, by position and by name, and cannot be changed."""
+    names = [field.name for field in dataclasses.fields(RunStats)]
+    by_position, by_name = RunStats(1, 2, 3, 4, 5, 6, 7.0), RunStats(**{n: i + 1 for i, n in enumerate(names)})
+
+    assert [getattr(by_position, name) for name in names] == [1, 2, 3, 4, 5, 6, 7.0]
+    assert by_position == by_name
+    assert hash(by_position) == hash(by_name)
+    assert dataclasses.replace(by_position, cold=0).cold == 0
+    assert [getattr(RunStats(), field.name) for field in dataclasses.fields(RunStats)] == [0] * 6 + [0.0]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        by_position.hot = 8  # type: ignore[misc]
+
+
 def test_an_outcome_has_everything_by_default_but_its_status():
     """Who reads an outcome need not ask whether the counters are there."""
     outcome: Outcome[int] = Outcome("Succeeded", 7)
