@@ -652,6 +652,7 @@ class Trace:
         """Post-order without recursion: a lazy is entered, its dependencies are entered, then its record is written."""
         registers: dict[int, int] = {}
         entered: dict[int, Any] = {}
+        routers: dict[int, tuple[Router, Router]] = {}  # what stands for a user's Router in all of the expression
         stack: list[Any] = [root]
         while stack:
             lazy = stack[-1]
@@ -663,7 +664,7 @@ class Trace:
                 self._record(lazy, entered.pop(me), registers)
                 registers[me] = len(self.operations) - 1
             else:
-                entered[me] = parts = _Parts(lazy)
+                entered[me] = parts = _Parts(lazy, routers)
                 for one in reversed(parts.lazies()):
                     if id(one) in entered:
                         raise _problem("cycle", [x for x in stack if id(x) in entered], one)
@@ -775,10 +776,10 @@ class _Parts:
 
     __slots__ = (
         *("after", "amounts", "callee", "condition", "flags", "items", "leaves", "names", "values", "why"),
-        *("_made", "_memo"),
+        *("_made", "_memo", "_routers"),
     )
 
-    def __init__(self, lazy: Any) -> None:
+    def __init__(self, lazy: Any, routers: dict[int, tuple[Router, Router]]) -> None:
         task, self.values, self.names = call_of(lazy)
         mapped = type(lazy) is MappedLazyResult
         self.callee: Callee | None = task._callee if type(task) is Task else None
@@ -788,6 +789,7 @@ class _Parts:
         self.leaves: list[Any] = []
         self.why: list[str] = ["map"] if mapped else []
         self._memo: dict[int, Any] = {}
+        self._routers = routers
         self._made = 0
         self.items = [self._search(v, index) for index, v in enumerate(self.values)]
         self.condition: Any = None
@@ -901,7 +903,9 @@ class _Parts:
         opened = _Open(item, iter(()), len(tokens), len(self.leaves))
         cls = type(item)
         if cls is Router:
-            router = _plain_router(item)
+            if id(item) not in self._routers:
+                self._routers[id(item)] = (item, _plain_router(item))
+            router = self._routers[id(item)][1]
             items = [router.selector, *router.routes.values()]
             tokens += [ROUTER, len(items)]
             self.leaves += (router, *router.routes)

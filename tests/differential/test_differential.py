@@ -65,15 +65,6 @@ def test_steps_are_observed_as_without_hot_tier(program: Any) -> None:
         assert found[0] == found[1]
 
 
-def shares_a_router(program: Any) -> bool:
-    """Whether one Router may be an argument of two calls.
-
-    EXCLUDED because of a bug: the compiled kernel makes one call of what such a Router has to put together before it
-    can choose (``_internal_gather``), the other one makes a call for each consumer, so they differ in nodes and events.
-    """
-    return "'box'" in repr(program) and "'router'" in repr(program)
-
-
 @pytest.fixture(scope="module")
 def twin() -> Iterator[Twin]:
     """A process with the other kernel."""
@@ -94,7 +85,7 @@ def test_both_kernels_do_the_same(twin: Twin, program: Any) -> None:
         agree(one, other)
         if not one.threads:
             assert one.outcomes == other.outcomes
-    if not mine[0].threads and not shares_a_router(program):
+    if not mine[0].threads:
         assert mine[2:] == told[2:]
 
 

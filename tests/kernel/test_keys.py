@@ -609,3 +609,17 @@ def test_a_program_holds_no_value_of_its_expression() -> None:
 
     assert len(cache) == 1
     assert len(alive) == 3
+
+
+def test_a_router_of_two_calls_is_put_together_once() -> None:
+    """What a Router needs before it can choose is one call of the expression, however many arguments it is."""
+
+    @cs.task
+    def pair(*values: Any) -> Any:
+        return values
+
+    router = cs.Router(0, {0: [pair(1)], 1: 2})
+
+    operations = _kernel.trace(pair(pair(router), [router])).operations
+
+    assert sum(operation.callee.name == "_internal_gather" for operation in operations) == 2  # selector, compound route
