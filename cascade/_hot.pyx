@@ -644,6 +644,7 @@ cascade_keep_no_arguments(<PyObject*>())
 
 @cython.final
 @cython.freelist(64)
+@cython.trashcan(True)  # a condition may have a condition, and so on
 cdef class _Extras:
     """The rarely used attributes of a lazy result."""
 
@@ -4225,8 +4226,8 @@ cdef object _item(Task task, tuple names, list columns, Py_ssize_t at):
     cdef Py_ssize_t i
     cdef Py_ssize_t count = LIST_SIZE(<PyObject*>columns)
     cdef PyObject* value
+    cdef PyObject* made
     cdef PyObject* values = TUPLE_NEW(count)
-    cdef LazyResult made
     if values == NULL:
         raise MemoryError()
     for i in range(count):
@@ -4237,12 +4238,12 @@ cdef object _item(Task task, tuple names, list columns, Py_ssize_t at):
         value = LIST_ITEM(value, at)
         INCREF(value)
         TUPLE_SET(values, i, value)
-    made = LazyResult.__new__(LazyResult)
-    made.source = task
-    made.values = <tuple>values
-    DECREF(values)
-    made.names = names
-    return made
+    made = _new_lazy(<PyObject*>task, values, <PyObject*>names)
+    if made == NULL:
+        raise MemoryError()
+    lazy = <object>made
+    DECREF(made)
+    return lazy
 
 
 cdef int _check_inbox(Frame frame) except -1:
