@@ -160,7 +160,9 @@ class Step:
             return
         if any(type(one) in LAZY and self.node_of[one] not in self.results for one in node.amounts.values()):
             raise Missing(node.task)
-        policy, key, inputs = node.lazy._cache_policy, None, {**{str(i): one for i, one in enumerate(args)}, **kwargs}
+        policy, key = node.lazy._cache_policy, None
+        shown, named = self.value([node.args, node.kwargs], {})  # not the containers that the function may change
+        inputs = {**{str(i): one for i, one in enumerate(shown)}, **named}
         value = await policy.check(key := content(node.lazy), inputs) if policy else None
         if value is None:
             value = await (self.map(node, kwargs) if node.map else self.attempts(node, args, kwargs))
