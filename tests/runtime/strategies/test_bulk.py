@@ -10,6 +10,7 @@ from unittest import mock
 import pytest
 
 from cascade import _kernel
+from cascade.adapters.state.in_memory import InMemoryStateBackend
 from cascade.graph._problems import UncalledTaskError
 from cascade.runtime.events import TaskEvent, TaskExecutionFinished
 from cascade.runtime.exceptions import TaskArgumentError
@@ -158,6 +159,42 @@ def test_each_item_has_retries_of_its_own() -> None:
     assert raised.traceback[-1].name == "flaky"
 
 
+def test_a_backend_that_keeps_results_gets_those_of_all_items(adopted: list[int]) -> None:
+    """What is no transient backend is told each item's value, so each is an evaluation of its own."""
+    kept: list[Any] = []
+
+    class Durable(InMemoryStateBackend):
+        transient = False
+
+        async def put_result(self, node_id: str, result: Any) -> None:
+            kept.append(result)
+            await super().put_result(node_id, result)
+
+    engine = make_engine(state_backend_factory=Durable)
+    for _ in range(2):
+        kept.clear()
+        assert run(double.map(x=[1, 2, 3]), engine) == [2, 4, 6]
+        assert kept == [2, 4, 6, [2, 4, 6]]
+    assert adopted == []
+
+
+def test_a_limited_map_limits_its_items(adopted: list[int]) -> None:
+    """Each item asks for what the map asks for."""
+    engine = make_engine(system_resources={"slot": 1})
+    asked: list[Any] = []
+    acquire = engine.resource_manager.acquire
+
+    async def noted(amounts: Any) -> None:
+        asked.append(amounts)
+        await acquire(amounts)
+
+    with mock.patch.object(engine.resource_manager, "acquire", noted):
+        assert run(double.map(x=[1, 2, 3]).with_constraints(slot=1), engine) == [2, 4, 6]
+
+    assert len(asked) >= 3
+    assert adopted == []
+
+
 def test_an_item_whose_arguments_do_not_fit_says_so() -> None:
     """The error names the task, and comes when the item's turn comes."""
     with pytest.raises(TaskArgumentError, match="double"):
@@ -225,6 +262,7 @@ def test_resources_are_injected_into_each_item(adopted: list[int]) -> None:
     engine = make_engine(resources=[db, conn])
     assert run(with_db.map(x=[1, 2, 3]), engine) == [(1, "db"), (2, "db"), (3, "db")]
     assert log == ["+db", "-db"]
+    assert len(adopted) == 1
     log.clear()
     assert run(with_conn.map(x=[1, 2]), engine) == [(1, "conn"), (2, "conn")]
     assert [one for one in log if one != "+db" and one != "-db"] in (
