@@ -159,8 +159,8 @@ def test_each_item_has_retries_of_its_own() -> None:
     assert raised.traceback[-1].name == "flaky"
 
 
-def test_a_backend_that_keeps_results_gets_those_of_all_items(adopted: list[int]) -> None:
-    """What is no transient backend is told each item's value, so each is an evaluation of its own."""
+def test_a_backend_that_keeps_results_is_told_what_it_ever_was(adopted: list[int]) -> None:
+    """What is no transient backend hears of the calls within items, so each item is an evaluation of its own."""
     kept: list[Any] = []
 
     class Durable(InMemoryStateBackend):
@@ -170,11 +170,17 @@ def test_a_backend_that_keeps_results_gets_those_of_all_items(adopted: list[int]
             kept.append(result)
             await super().put_result(node_id, result)
 
-    engine = make_engine(state_backend_factory=Durable)
-    for _ in range(2):
+    @task
+    def fourfold(x: int) -> Any:
+        return double(double(x))
+
+    found = []
+    for hot in (True, True, False):
         kept.clear()
-        assert run(double.map(x=[1, 2, 3]), engine) == [2, 4, 6]
-        assert kept == [2, 4, 6, [2, 4, 6]]
+        engine = make_engine(hot=hot, state_backend_factory=Durable)
+        assert run(fourfold.map(x=[1, 2, 3]), engine) == [4, 8, 12]
+        found.append(list(kept))
+    assert found == [[2, 4, 6, [4, 8, 12]]] * 3
     assert adopted == []
 
 
