@@ -32,6 +32,16 @@ _REASONS = {
     "with_constraints": "with_constraints(): may have to wait for capacity",
 }
 
+#: Containers of more items than this are not walked where the kernel can tell without that they hold no calls.
+_LARGE = 256
+
+_WALKED = (
+    "It is searched for calls at every step"
+    if _kernel.kernel_name != "compiled"
+    else "It is searched for calls at every step in which calls exist that are neither in the expression nor in local "
+    "variables of functions that wait for the run, say in a list, an attribute or a global variable, or more than 32"
+)
+
 #: How the kernel begins to tell of a container; only here is it known of which type.
 _CONTAINER = "container of "
 
@@ -56,6 +66,7 @@ class Explanation:
         parts: the calls of the expression, dependencies first.
         stages: names of the calls in the order of the plan; those of one stage do not need each other.
         requires: names of the resources that it injects.
+        notes: what may cost time all the same.
     """
 
     kernel: str
@@ -64,6 +75,7 @@ class Explanation:
     parts: tuple[Part, ...]
     stages: tuple[tuple[str, ...], ...]
     requires: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return "\n".join(self._lines())
@@ -76,6 +88,7 @@ class Explanation:
         yield f"kernel  {self.kernel}"
         yield f"tier    {_TIERS[self.tier]}"
         yield from (f"why     {why}" for why in self._whole())
+        yield from (f"note    {note}" for note in self.notes)
         if self.requires:
             yield f"injects {', '.join(self.requires)}"
         yield f"parts   {_count(len(self.parts), 'call')}"
@@ -117,11 +130,12 @@ def explain(target: Any, *, engine: Engine | None = None) -> Explanation:
         program = _compiled(frame, strategy._index_plan(graph, plan))
         expression = frame.expression
         parts = tuple(_part(operation, expression.leaves, engine) for operation in expression.operations)
+        notes = tuple(_notes(expression.operations))
         tier, why = _tier(frame.unkeyed, program, parts, strategy)
     finally:
         frame.close()
     stages = tuple(tuple(node.name for node in stage) for stage in plan)
-    return Explanation(_kernel.kernel_name, tier, why, parts, stages, _required(program))
+    return Explanation(_kernel.kernel_name, tier, why, parts, stages, _required(program), notes)
 
 
 def _compiled(frame: Any, indexed: Any) -> Any:
@@ -178,6 +192,16 @@ def _reasons(operation: Any, leaves: Sequence[Any]) -> Iterator[str]:
         yield "jump"
     if not operation.flags & _kernel.MAP and operation.callee.mode is not None:
         yield f"mode={operation.callee.mode!r}"
+
+
+def _notes(operations: Sequence[Any]) -> Iterator[str]:
+    """Say when large data is searched for calls at every step."""
+    for operation in operations:
+        _, values, _ = _kernel.call_of(operation.lazy)
+        for value in values:
+            if isinstance(value, (list, tuple, dict)) and len(value) > _LARGE:
+                name = operation.callee.name if operation.callee else "map"
+                yield f"{name} takes a {type(value).__name__} of {len(value):,} items. {_WALKED}"
 
 
 def _is_task_scoped(engine: Engine, name: str) -> bool:

@@ -98,6 +98,29 @@ cdef extern from *:
     #define CASCADE_SPARE (CASCADE_DEBUG ? 0 : 256) /* none where memory errors are looked for */
     /* tuples remember their hash from 3.14 on, and so cannot be filled again */
     #define CASCADE_SPARE_VALUES (CASCADE_DEBUG || PY_VERSION_HEX >= 0x030E0000 ? 0 : 32)
+    /* Shows the local variables of all Python functions that wait for this call. In other versions than these they may be
+       changed while their function waits (or lie elsewhere): none are shown. */
+    typedef int (*cascade_visit_local)(PyObject *) ;
+    #if PY_VERSION_HEX >= 0x030B0000 && PY_VERSION_HEX < 0x030D0000 && !defined(PYPY_VERSION)
+    #ifndef Py_BUILD_CORE
+    #define Py_BUILD_CORE 1
+    #endif
+    #include "internal/pycore_frame.h"
+    static int cascade_visit_locals(cascade_visit_local visit) {
+        _PyInterpreterFrame *frame = PyThreadState_Get()->cframe->current_frame;
+        int i;
+        for (; frame != NULL; frame = frame->previous) {
+    #if PY_VERSION_HEX >= 0x030C0000
+            if (frame->owner == FRAME_OWNED_BY_CSTACK) continue;
+    #endif
+            for (i = 0; i < frame->f_code->co_nlocalsplus; i++)
+                if (frame->localsplus[i] != NULL && visit(frame->localsplus[i]) < 0) return -1;
+        }
+        return 0;
+    }
+    #else
+    static int cascade_visit_locals(cascade_visit_local visit) { (void)visit; return 0; }
+    #endif
     static void cascade_patch_dealloc(PyTypeObject *type, void (*dealloc)(PyObject *)) { type->tp_dealloc = dealloc; }
     static inline void cascade_delete(PyObject *o) { Py_TYPE(o)->tp_free(o); }
     /* a call as PyObject_Vectorcall does it, without looking up what a function is and checking what it returns */
@@ -131,6 +154,8 @@ cdef extern from *:
     Py_ssize_t CASCADE_SPARE_VALUES
     Py_ssize_t REFERENCE_COUNT "Py_REFCNT"(PyObject*) noexcept
     void cascade_patch_dealloc(PyTypeObject*, cascade_clear_all) noexcept
+    ctypedef int (*cascade_visit_local)(PyObject*) noexcept
+    int cascade_visit_locals(cascade_visit_local) noexcept
     void cascade_delete(PyObject*) noexcept
     bint cascade_is_function(PyObject*) noexcept
     PyObject* cascade_code(PyObject*) noexcept
@@ -246,6 +271,8 @@ cdef enum:
 
 cdef int64_t COUNT_MASK = (1 << COUNT_BITS) - 1
 cdef dict _hooks = {}
+cdef Py_ssize_t _live = 0  # lazy results and Routers that exist
+cdef Py_ssize_t _live_injects = 0  # inject markers that exist
 cdef object _serials = itertools.count(1)
 
 
@@ -295,6 +322,15 @@ cdef class Inject:
 
     cdef public object resource_name
     cdef object __weakref__
+    cdef int64_t counted  # the census that has counted it
+
+    def __cinit__(self):
+        global _live_injects
+        _live_injects += 1
+
+    def __dealloc__(self):
+        global _live_injects
+        _live_injects -= 1
 
     def __init__(self, resource_name):
         self.resource_name = resource_name
@@ -344,15 +380,25 @@ cdef class Callee:
     cdef readonly bint is_async
     cdef readonly int64_t serial
     cdef tuple _injects
+    cdef tuple defaults  # the function's, if they hold inject markers
+    cdef dict keyword_defaults
+    cdef Py_ssize_t place  # among the callees with inject markers
     cdef object __weakref__
 
     def __cinit__(self, func, name, pure, mode, is_async):  # not __init__: what runs may hold no reference of its own
+        self.place = -1
         self.func = func
         self.name = name
         self.pure = pure
         self.mode = mode
         self.is_async = is_async
         self.serial = next(_serials)
+        if type(func) is types.FunctionType:
+            _note_defaults(self, func)
+
+    def __dealloc__(self):
+        if self.place >= 0:
+            _forget_defaults(self.place)
 
     @property
     def injects(self):
@@ -360,6 +406,36 @@ cdef class Callee:
         if self._injects is None:
             self._injects = find_injects(self.func)
         return self._injects
+
+
+cdef PyObject** _injecting = NULL  # callees whose functions have inject markers among their defaults, borrowed
+cdef Py_ssize_t _injecting_count = 0, _injecting_room = 0
+
+
+cdef int _note_defaults(Callee callee, func) except -1:
+    """Remember where the inject markers in the defaults of a function are held."""
+    global _injecting_count
+    cdef object defaults = func.__defaults__, keyword_defaults = func.__kwdefaults__
+    callee.defaults = defaults if any([type(one) is Inject for one in defaults or ()]) else None
+    if any([type(one) is Inject for one in (keyword_defaults or {}).values()]):
+        callee.keyword_defaults = keyword_defaults
+    if callee.defaults is None and callee.keyword_defaults is None:
+        return 0
+    if _injecting_count == _injecting_room:
+        if _grow(<void**>&_injecting, &_injecting_room, sizeof(PyObject*), 0) < 0:
+            raise MemoryError()
+    callee.place = _injecting_count
+    _injecting[_injecting_count] = <PyObject*>callee
+    _injecting_count += 1
+    return 0
+
+
+cdef void _forget_defaults(Py_ssize_t place) noexcept:
+    """Let the last one have the place of a callee that dies."""
+    global _injecting_count
+    _injecting_count -= 1
+    _injecting[place] = _injecting[_injecting_count]
+    (<Callee>_injecting[place]).place = place
 
 
 def find_injects(func):
@@ -551,10 +627,11 @@ memset(_spare_values_count, 0, sizeof(_spare_values_count))
 
 cdef inline PyObject* _new_lazy(PyObject* source, PyObject* values, PyObject* names) noexcept:
     """Make a lazy result; takes ``values`` over. ``names`` may be NULL."""
-    global _spare_count
+    global _live, _spare_count
     cdef PyObject* made
     cdef PyObject** references
     if _spare_count:
+        _live += 1
         _spare_count -= 1
         made = _spare[_spare_count]
         NEW_REFERENCE(made)
@@ -580,9 +657,10 @@ cdef inline PyObject* _new_lazy(PyObject* source, PyObject* values, PyObject* na
 
 
 cdef void _free_lazy(PyObject* self) noexcept:
-    global _spare_count
+    global _live, _spare_count
     cdef PyObject** references = cascade_references(self)
     cdef PyObject* none = <PyObject*>None
+    _live -= 1
     GC_UNTRACK(self)
     if references[r_WEAKREFS] != NULL:
         CLEAR_WEAKREFS(self)
@@ -680,6 +758,14 @@ cdef class _Lazy:
         if self.extras is None:
             self.extras = _Extras.__new__(_Extras)
         return self.extras
+
+    def __cinit__(self):
+        global _live
+        _live += 1
+
+    def __dealloc__(self):  # of a map; _free_lazy counts the others
+        global _live
+        _live -= 1
 
     cdef dict open_keywords(self):
         """Move the keywords into a dict that may be handed out."""
@@ -944,6 +1030,14 @@ cdef class Router:
     cdef Router plain  # what a trace takes instead, see _plain_router
     cdef int64_t plain_attempt
 
+    def __cinit__(self):
+        global _live
+        _live += 1
+
+    def __dealloc__(self):
+        global _live
+        _live -= 1
+
     def __init__(self, selector, routes):
         self.selector = selector
         self.routes = routes
@@ -1187,9 +1281,176 @@ cdef inline PyObject* _next(Cursor* cursor) noexcept:
     return TUPLE_ITEM(cursor.item, cursor.at - 1)
 
 
+# ------------------------------------------------------------------------------------- nothing to be found at all
+#
+# A container need not be walked when no marker can be in it. That is so when every marker that exists is accounted for:
+# as many of them are known as there are, and all references to each known one come from places that are no containers
+# of the user's. Such places are the expression that is looked at, the operations that wait in its frame, and the local
+# variables of the functions that wait for this run (they cannot change before it comes back). Any other holder that the
+# references of a known marker may have is one that is not accounted for, and then everything is walked.
+
+cdef struct Held:
+    PyObject* lazy
+    Py_ssize_t count  # references to it that are accounted for
+
+
+cdef enum:
+    MOST_HELD = 32  # lazy results that are accounted for, at most
+    MOST_INJECTING = 256  # callees whose inject markers are
+    FEW_ITEMS = 256  # are walked without asking
+
+cdef Held _held[MOST_HELD]
+cdef Py_ssize_t _held_count = 0
+cdef Held _waiting[MOST_HELD]  # in local variables of functions that wait for the run with the number _waiting_run
+cdef Py_ssize_t _waiting_count = 0  # -1: too many
+cdef int64_t _waiting_run = 0
+cdef int64_t _runs = 0
+cdef int64_t _census = 0
+cdef PyObject* _searched_frame = NULL  # the one whose expression or value is searched, borrowed
+cdef PyObject* _searched_root = NULL
+cdef Py_ssize_t _searched_ops = 0  # of the frame, when the search began
+cdef bint _recording = False  # whether the search writes operations
+cdef Py_ssize_t _searched = 0  # items of containers met in this search
+cdef int64_t _walks = 0
+cdef int _verdict = 0  # 1: no container holds a marker; -1: one may; 0: nobody has asked
+
+
+cdef inline void _begin_search(PyObject* frame, PyObject* root) noexcept:
+    """From here on containers are searched for the sake of one expression, or of one value (``root`` is NULL)."""
+    global _searched_frame, _searched_ops, _searched_root, _searched, _recording, _verdict
+    _searched_frame = frame
+    _searched_ops = (<Frame>frame).op_count if frame != NULL else 0
+    _searched_root = root
+    _recording = False
+    _searched = 0
+    _verdict = 0
+
+
+cdef bint _nothing_hidden() noexcept:
+    """Whether it is certain that no container holds a marker; asked once in a search."""
+    global _verdict, _walks
+    if _verdict == 0:
+        _verdict = 1 if _all_accounted_for() else -1
+        _walks += _verdict < 0
+    return _verdict > 0
+
+
+cdef bint _all_accounted_for() noexcept:
+    global _held_count
+    cdef Frame frame
+    cdef Py_ssize_t i
+    if _searched_frame == NULL or _live > MOST_HELD:
+        return False
+    frame = <Frame>_searched_frame
+    if not frame.run_number:
+        return False
+    if _waiting_run != frame.run_number:
+        _look_at_locals(frame.run_number)
+    if _waiting_count < 0:
+        return False
+    _held_count = _waiting_count
+    memcpy(_held, _waiting, <size_t>_waiting_count * sizeof(Held))
+    if _searched_root != NULL and _hold(_searched_root) < 0:
+        return False
+    for i in range(_searched_ops):
+        if not _hold_values(frame.ops[i].values, 1):
+            return False
+    i = 0
+    while i < _held_count:  # grows
+        if not _hold_arguments(<_Lazy>_held[i].lazy):
+            return False
+        i += 1
+    if _held_count != _live:
+        return False
+    for i in range(_held_count):
+        if _held[i].count != REFERENCE_COUNT(_held[i].lazy):
+            return False
+    return _live_injects == 0 or _injects_are_defaults()
+
+
+cdef void _look_at_locals(int64_t run_number) noexcept:
+    """Note the lazy results in local variables; they stay there until the run comes back."""
+    global _held_count, _waiting_count, _waiting_run
+    _held_count = 0
+    _waiting_count = -1
+    if cascade_visit_locals(_hold) == 0:
+        _waiting_count = _held_count
+        memcpy(_waiting, _held, <size_t>_held_count * sizeof(Held))
+    _waiting_run = run_number
+
+
+cdef int _hold(PyObject* value) noexcept:
+    """Account for a reference, if it is one to a lazy result; -1 if there are too many of them."""
+    global _held_count
+    cdef Py_ssize_t i
+    if cascade_type(value) != T_LAZY:
+        return 0
+    for i in range(_held_count):
+        if _held[i].lazy == value:
+            _held[i].count += 1
+            return 0
+    if _held_count == MOST_HELD:
+        return -1
+    _held[_held_count].lazy = value
+    _held[_held_count].count = 1
+    _held_count += 1
+    return 0
+
+
+cdef bint _hold_arguments(_Lazy lazy) noexcept:
+    cdef Py_ssize_t holders = 1
+    if lazy.keywords is not None or lazy.extras is not None:
+        return False
+    if lazy.mark == _epoch and lazy.register >= 0 and _recording:
+        holders = 2  # its operation holds them too
+    return lazy.values is None or _hold_values(<PyObject*>lazy.values, holders)
+
+
+cdef bint _hold_values(PyObject* values, Py_ssize_t holders) noexcept:
+    """Account for the lazy results in a tuple of values, which nobody but its known holders may have."""
+    cdef Py_ssize_t i
+    cdef bint found = False
+    for i in range(TUPLE_SIZE(values)):
+        if cascade_type(TUPLE_ITEM(values, i)) == T_LAZY:
+            found = True
+            if _hold(TUPLE_ITEM(values, i)) < 0:
+                return False
+    return not found or REFERENCE_COUNT(values) == holders
+
+
+cdef bint _injects_are_defaults() noexcept:
+    """Whether each inject marker is held by the defaults of a task's function, and by nothing else."""
+    global _census
+    cdef Callee callee
+    cdef PyObject* key
+    cdef PyObject* value
+    cdef Py_ssize_t i, k, at, found = 0
+    if _injecting_count > MOST_INJECTING:
+        return False
+    _census += 1
+    for i in range(_injecting_count):
+        callee = <Callee>_injecting[i]
+        if callee.defaults is not None:
+            for k in range(TUPLE_SIZE(<PyObject*>callee.defaults)):
+                found += _is_held_alone(TUPLE_ITEM(<PyObject*>callee.defaults, k))
+        if callee.keyword_defaults is not None:
+            at = 0
+            while DICT_NEXT(<PyObject*>callee.keyword_defaults, &at, &key, &value):
+                found += _is_held_alone(value)
+    return found == _live_injects
+
+
+cdef inline bint _is_held_alone(PyObject* value) noexcept:
+    """Whether this is an inject marker that has one holder, and is not counted yet."""
+    if cascade_type(value) != T_INJECT or REFERENCE_COUNT(value) != 1 or (<Inject>value).counted == _census:
+        return False
+    (<Inject>value).counted = _census
+    return True
+
+
 cdef int _holds_markers(PyObject* container) noexcept:
     """Whether a list, tuple or dict holds a marker at any depth; -1 with MemoryError set. Data may contain itself."""
-    global _cursor_count
+    global _cursor_count, _searched
     cdef Cursor* cursor
     cdef PyObject* item
     cdef Met* met
@@ -1197,7 +1458,11 @@ cdef int _holds_markers(PyObject* container) noexcept:
     cdef bint nested = False
     if _enter(container) == NULL:
         return -1
+    _searched += _cursors[base].count
     while _cursor_count > base:
+        if _searched > FEW_ITEMS and _verdict >= 0 and _nothing_hidden():
+            _cursor_count = base
+            return 0
         item = _next(&_cursors[_cursor_count - 1])
         if item == NULL:
             _cursor_count -= 1
@@ -1222,6 +1487,7 @@ cdef int _holds_markers(PyObject* container) noexcept:
                 if _enter(item) == NULL:
                     _cursor_count = base
                     return -1
+                _searched += _cursors[_cursor_count - 1].count
     return 0
 
 
@@ -1236,6 +1502,7 @@ def continuation(value, str name not None):
     if _is_lazy(raw):
         return value
     if cascade_flags(raw) & CASCADE_CONTAINER:
+        _begin_search(NULL, NULL)
         found = _holds_markers(raw)
         if found < 0:
             raise MemoryError()
@@ -1281,6 +1548,7 @@ cdef bint _is_compound(object value) except -1:
     if kind == T_ROUTER or kind == T_INJECT:
         return True
     if cascade_flags(<PyObject*>value) & CASCADE_CONTAINER:
+        _begin_search(NULL, NULL)
         found = _holds_markers(<PyObject*>value)
         if found < 0:
             raise MemoryError()
@@ -1362,45 +1630,64 @@ cdef inline int _need(PyObject* lazy) noexcept:
 cdef inline int _need_value(PyObject* value) noexcept:
     """Note the dependencies in an argument; 1 if it is a leaf, 0 if it may be something else, -1: error."""
     cdef PyTypeObject* kind = cascade_type(value)
-    cdef Py_ssize_t budget = 64
     if kind == T_LAZY or kind == T_MAPPED:
         return _need(value)
     if cascade_flags(value) & CASCADE_CONTAINER:
-        return 1 if _is_plain(value, &budget, 4) else _need_items(value)
+        return 1 if _is_plain(value) else _need_items(value)
     if kind == T_ROUTER:
         return _need_items(value)
     return kind != T_INJECT and kind != T_TASK
 
 
-cdef bint _is_plain(PyObject* container, Py_ssize_t* budget, int levels) noexcept:
-    """Whether a container holds no markers, if a few nested containers tell; else the search with a memo decides."""
+cdef inline bint _is_plain(PyObject* container) noexcept:
+    """Whether a container holds no markers, if that is easily told; else the search with a memo decides."""
+    cdef Py_ssize_t budget = 64
+    cdef int found = _look_into(container, &budget, 4)
+    return found == 0 or (found < 0 and _nothing_hidden())
+
+
+cdef int _look_into(PyObject* container, Py_ssize_t* budget, int levels) noexcept:
+    """Whether there are markers in a container, if a few nested containers tell; -1: there may be."""
+    global _searched
     cdef PyObject* key
     cdef PyObject* item
-    cdef PyObject** items
-    cdef Py_ssize_t at = 0, i
+    cdef Py_ssize_t at = 0, i, size
     cdef unsigned long flags = cascade_flags(container)
+    cdef int found
     budget[0] -= 1
     if budget[0] < 0 or levels == 0:
-        return False
+        return -1
     if flags & Py_TPFLAGS_LIST_SUBCLASS:
-        for i in range(LIST_SIZE(container)):
-            if not _is_plain_item(LIST_ITEM(container, i), budget, levels):
-                return False
+        size = LIST_SIZE(container)
     elif flags & Py_TPFLAGS_TUPLE_SUBCLASS:
-        for i in range(TUPLE_SIZE(container)):
-            if not _is_plain_item(TUPLE_ITEM(container, i), budget, levels):
-                return False
+        size = TUPLE_SIZE(container)
+    else:
+        size = DICT_SIZE(container)
+    _searched += size
+    if _searched > FEW_ITEMS and _verdict >= 0 and _nothing_hidden():
+        return 0
+    if flags & Py_TPFLAGS_LIST_SUBCLASS:
+        for i in range(size):
+            found = _look_at(LIST_ITEM(container, i), budget, levels)
+            if found:
+                return found
+    elif flags & Py_TPFLAGS_TUPLE_SUBCLASS:
+        for i in range(size):
+            found = _look_at(TUPLE_ITEM(container, i), budget, levels)
+            if found:
+                return found
     else:
         while DICT_NEXT(container, &at, &key, &item):
-            if not _is_plain_item(item, budget, levels):
-                return False
-    return True
+            found = _look_at(item, budget, levels)
+            if found:
+                return found
+    return 0
 
 
-cdef inline bint _is_plain_item(PyObject* item, Py_ssize_t* budget, int levels) noexcept:
+cdef inline int _look_at(PyObject* item, Py_ssize_t* budget, int levels) noexcept:
     if cascade_flags(item) & CASCADE_CONTAINER:
-        return _is_plain(item, budget, levels - 1)
-    return not _is_marker(item)
+        return _look_into(item, budget, levels - 1)
+    return _is_marker(item)
 
 
 cdef int _need_items(PyObject* container) noexcept:
@@ -1524,7 +1811,6 @@ cdef int _read_amounts(_Lazy lazy, int64_t attempt) except -1:
     return 0
 
 
-cdef class Frame
 cdef class Program
 
 
@@ -1533,7 +1819,7 @@ cdef int _trace(Frame frame, PyObject* root) noexcept:
 
     Post-order: a lazy is entered, its dependencies are entered, then its record is written.
     """
-    global _epoch, _key_count, _name_count, _visit_count, _unkeyed
+    global _epoch, _key_count, _name_count, _recording, _visit_count, _unkeyed
     cdef Visit* visit
     cdef PyObject* lazy
     cdef Py_ssize_t before = frame.op_count, i
@@ -1541,6 +1827,8 @@ cdef int _trace(Frame frame, PyObject* root) noexcept:
     _epoch += 1
     _key_count = _name_count = _visit_count = 0
     _unkeyed = False
+    _begin_search(<PyObject*>frame, root)
+    _recording = True
     if _put(0) < 0 or _need(root) < 0:
         return -1
     while _visit_count:
@@ -1933,7 +2221,6 @@ cdef int _put_argument(
     Frame frame, _Lazy lazy, PyObject* value, Py_ssize_t position, Py_ssize_t npos, Py_ssize_t* made
 ) noexcept:
     cdef PyTypeObject* kind = cascade_type(value)
-    cdef Py_ssize_t budget = 64
     if kind == T_LAZY or kind == T_MAPPED:
         return _put((<_Lazy>value).register)
     if kind == T_TASK:
@@ -1945,7 +2232,7 @@ cdef int _put_argument(
         return _put_name(<PyObject*>(<Inject>value).resource_name)
     if kind == T_ROUTER:
         return _put_container(frame, lazy, value, made)
-    if cascade_flags(value) & CASCADE_CONTAINER and not _is_plain(value, &budget, 4):
+    if cascade_flags(value) & CASCADE_CONTAINER and not _is_plain(value):
         return _put_container(frame, lazy, value, made)
     return _put(t_LEAF)
 
@@ -3054,6 +3341,7 @@ cdef class Frame:
     cdef tuple names
     cdef bint is_unkeyed
     cdef int32_t credit, batch  # nodes until the clock is asked again
+    cdef int64_t run_number  # of the call of run() or run_items() that goes on, or 0
     cdef double asked
     cdef bint over  # the deadline had passed when the clock was asked
 
@@ -3564,7 +3852,7 @@ cdef inline PyObject* _known(Frame frame, PyObject* lazy) except? NULL:
         return NULL
     if (<Program>found).needs_resources and found != <PyObject*>frame.supplied and not _supplied(frame, <Program>found):
         return NULL
-    if not _matches(<Program>found, lazy):
+    if not _matches(frame, <Program>found, lazy):
         return NULL
     wanted = frame.op_count + (<Program>found).count
     if wanted > frame.op_room and _grow(<void**>&frame.ops, &frame.op_room, sizeof(Op), wanted) < 0:
@@ -3600,7 +3888,7 @@ cdef PyObject** _matched = NULL  # by operation: the lazy that was found in its 
 cdef Py_ssize_t _matched_room = 0
 
 
-cdef bint _matches(Program program, PyObject* root) noexcept:
+cdef bint _matches(Frame frame, Program program, PyObject* root) noexcept:
     """Whether an expression has the key of a program. Runs no Python code, allocates nothing.
 
     From the target down: whatever needs an operation comes after it, so its lazy is known when its turn comes.
@@ -3610,6 +3898,7 @@ cdef bint _matches(Program program, PyObject* root) noexcept:
     _epoch += 1
     if op:
         memset(_matched, 0, <size_t>op * sizeof(PyObject*))
+    _begin_search(<PyObject*>frame, root)
     _matched[op] = root
     (<_Lazy>root).mark = _epoch
     (<_Lazy>root).register = op
@@ -3630,7 +3919,7 @@ cdef inline bint _matches_record(int64_t* key, PyObject* lazy) noexcept:
     cdef PyTypeObject* kind
     cdef unsigned long builtin
     cdef int64_t head, flags = key[1] >> (2 * COUNT_BITS)
-    cdef Py_ssize_t i, nkw = 0, count, budget = 64
+    cdef Py_ssize_t i, nkw = 0, count
     if (
         cascade_type(source) != T_TASK or values == <PyObject*>None
         or (<_Lazy>lazy).keywords is not None or (<_Lazy>lazy).extras is not None
@@ -3669,7 +3958,7 @@ cdef inline bint _matches_record(int64_t* key, PyObject* lazy) noexcept:
         if not flags & f_DIRECT and key[i] >= 0:
             return False
         if builtin:
-            if builtin & CASCADE_CONTAINER and not _is_plain(one, &budget, 4):
+            if builtin & CASCADE_CONTAINER and not _is_plain(one):
                 return False
         elif kind == T_MAPPED or kind == T_ROUTER or kind == T_INJECT or kind == T_TASK:
             return False
@@ -4101,18 +4390,29 @@ def run(Frame frame not None, double deadline):
     cdef int signal
     if frame.running:
         raise RuntimeError("this frame is running already")
-    frame.running = True
+    _enter_run(frame)
     try:
         # Whoever replaces the node function has it called for every node.
         signal = _run(frame, deadline, _module["_execute_hot_node"] is not _stock_node)
     finally:
-        frame.running = False
+        _leave_run(frame)
     return signal
+
+
+cdef inline void _enter_run(Frame frame) noexcept:
+    global _runs
+    _runs += 1
+    frame.run_number = _runs
+    frame.running = True
+
+
+cdef inline void _leave_run(Frame frame) noexcept:
+    frame.run_number = 0
+    frame.running = False
 
 
 cdef int _run(Frame frame, double deadline, bint replaced) except -1:
     cdef Level* level
-    cdef Program program
     cdef PyObject* value
     cdef bint awaited
     cdef int signal
@@ -4159,6 +4459,11 @@ cdef int _run(Frame frame, double deadline, bint replaced) except -1:
             return c_YIELD
 
 
+def walks():
+    """How many steps had to walk large containers so far, because what could be in them was not accounted for."""
+    return _walks
+
+
 def holds_calls(list columns not None):
     """Whether one of some lists holds, at any depth, what stands for another value, or a task that was not called."""
     cdef Py_ssize_t at
@@ -4168,6 +4473,7 @@ def holds_calls(list columns not None):
         for at in range(LIST_SIZE(<PyObject*>column)):
             if cascade_type(LIST_ITEM(<PyObject*>column, at)) == T_TASK:
                 return True
+        _begin_search(NULL, NULL)
         found = _holds_markers(<PyObject*>column)
         if found < 0:
             raise MemoryError()
@@ -4195,7 +4501,7 @@ def run_items(
     count = min([len(column) for column in columns])
     if frame.running or frame.level_count or frame.waits:
         raise RuntimeError("this frame is evaluating something already")
-    frame.running = True
+    _enter_run(frame)
     try:
         while len(values) < count:
             lazy = _item(task, names, columns, len(values))
@@ -4210,7 +4516,7 @@ def run_items(
             if frame.over and len(values) < count:
                 return c_YIELD
     finally:
-        frame.running = False
+        _leave_run(frame)
     return c_DONE
 
 
@@ -4368,6 +4674,7 @@ cdef int _deliver_any(Frame frame, PyObject* value, bint awaited) except -1:
     if kind == T_LAZY or kind == T_MAPPED:
         following = value
     elif cascade_flags(value) & CASCADE_CONTAINER:
+        _begin_search(<PyObject*>frame, NULL)
         found = _holds_markers(value)
         if found:
             following = _gathered(value, found)

@@ -54,6 +54,7 @@ __all__ = [
     "run",
     "run_items",
     "trace",
+    "walks",
 ]
 
 if TYPE_CHECKING or os.environ.get("CASCADE_PURE", "") not in ("", "0"):
@@ -112,6 +113,7 @@ if TYPE_CHECKING:
         run,
         run_items,
         trace,
+        walks,
     )
 else:
     globals().update({_name: getattr(hot, _name) for _name in __all__ if _name != "hot"})

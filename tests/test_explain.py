@@ -187,3 +187,17 @@ def test_deep_expressions_are_explained() -> None:
 
     assert len(told.stages) == 20_000
     assert len(str(told).splitlines()) < 60
+
+
+def test_it_says_when_large_data_is_searched() -> None:
+    """Where it cannot be told without, each step looks for calls in what it is given."""
+
+    @cs.task
+    def carried(n: int, state: object) -> object:
+        return state
+
+    assert cs.explain(carried(1, [0] * 256)).notes == ()
+    explanation = cs.explain(carried(1, [0] * 1_000))
+    (note,) = explanation.notes
+    assert note.startswith("carried takes a list of 1,000 items. It is searched for calls at every step")
+    assert f"note    {note}" in str(explanation)
