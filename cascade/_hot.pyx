@@ -95,6 +95,7 @@ cdef extern from *:
     static int cascade_is_laid_out(PyTypeObject *type) {
         return type->tp_weaklistoffset == (Py_ssize_t)offsetof(CascadeLazy, weakrefs);
     }
+    #define CASCADE_FEW_ITEMS (CASCADE_DEBUG ? 0 : 256) /* are walked without asking what could be among them */
     #define CASCADE_SPARE (CASCADE_DEBUG ? 0 : 256) /* none where memory errors are looked for */
     /* tuples remember their hash from 3.14 on, and so cannot be filled again */
     #define CASCADE_SPARE_VALUES (CASCADE_DEBUG || PY_VERSION_HEX >= 0x030E0000 ? 0 : 32)
@@ -150,6 +151,7 @@ cdef extern from *:
     int cascade_visit_one(PyObject*, void*, void*) noexcept
     PyObject** cascade_references(PyObject*) noexcept
     bint cascade_is_laid_out(PyTypeObject*) noexcept
+    Py_ssize_t CASCADE_FEW_ITEMS
     Py_ssize_t CASCADE_SPARE
     Py_ssize_t CASCADE_SPARE_VALUES
     Py_ssize_t REFERENCE_COUNT "Py_REFCNT"(PyObject*) noexcept
@@ -1297,7 +1299,6 @@ cdef struct Held:
 cdef enum:
     MOST_HELD = 32  # lazy results that are accounted for, at most
     MOST_INJECTING = 256  # callees whose inject markers are
-    FEW_ITEMS = 256  # are walked without asking
 
 cdef Held _held[MOST_HELD]
 cdef Py_ssize_t _held_count = 0
@@ -1460,7 +1461,7 @@ cdef int _holds_markers(PyObject* container) noexcept:
         return -1
     _searched += _cursors[base].count
     while _cursor_count > base:
-        if _searched > FEW_ITEMS and _verdict >= 0 and _nothing_hidden():
+        if _searched > CASCADE_FEW_ITEMS and _verdict >= 0 and _nothing_hidden():
             _cursor_count = base
             return 0
         item = _next(&_cursors[_cursor_count - 1])
@@ -1664,7 +1665,7 @@ cdef int _look_into(PyObject* container, Py_ssize_t* budget, int levels) noexcep
     else:
         size = DICT_SIZE(container)
     _searched += size
-    if _searched > FEW_ITEMS and _verdict >= 0 and _nothing_hidden():
+    if _searched > CASCADE_FEW_ITEMS and _verdict >= 0 and _nothing_hidden():
         return 0
     if flags & Py_TPFLAGS_LIST_SUBCLASS:
         for i in range(size):
