@@ -46,9 +46,20 @@ class Environment:
         return None if value is None else str(os.environ.decodevalue(value))
 
 
+    def is_current(self) -> bool:
+        """Whether the variables are still what they were."""
+        return self._encoded and getattr(os.environ, "_data", None) == self._raw
+
+
+_latest = Environment()
+
+
 def environment() -> Environment:
-    """Return a snapshot of the environment variables."""
-    return Environment()
+    """Return a snapshot of the environment variables; runs that start while none changes share one."""
+    global _latest
+    if not _latest.is_current():
+        _latest = Environment()
+    return _latest
 
 
 @task(name="_get_param_value")

@@ -76,3 +76,18 @@ def test_names() -> None:
     names = [one.name for one in (_get_param_value, _get_env_var, _internal_gather)]
 
     assert names == ["_get_param_value", "_get_env_var", "_internal_gather"]
+
+
+def test_runs_share_a_snapshot_until_the_environment_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of runs at once hold one copy; what a run holds does not change under it."""
+    monkeypatch.setenv("CASCADE_TEST_PLACE", "here")
+    before = environment()
+    assert environment() is before
+
+    monkeypatch.setenv("CASCADE_TEST_PLACE", "there")
+    after = environment()
+    assert (before.get("CASCADE_TEST_PLACE"), after.get("CASCADE_TEST_PLACE")) == ("here", "there")
+
+    monkeypatch.delenv("CASCADE_TEST_PLACE")
+    assert environment().get("CASCADE_TEST_PLACE") is None
+    assert after.get("CASCADE_TEST_PLACE") == "there"
