@@ -200,7 +200,11 @@ def test_calls_of_other_runs_are_found() -> None:
     ],
 )
 def test_what_is_accounted_for_is_not_walked(loop: str, walks: bool) -> None:
-    """In a process of its own, since calls that other tests keep would count."""
+    """In a process of its own, since calls that other tests keep would count.
+
+    From Python 3.13 on, local variables can be changed while their function waits: what they hold is never known.
+    """
+    walks = walks or sys.version_info >= (3, 13)
     ran = subprocess.run(
         [sys.executable, "-c", _PROGRAM.format(size=SIZE, loop=loop)], capture_output=True, text=True, check=False
     )
