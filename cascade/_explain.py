@@ -39,8 +39,8 @@ _WALKED = (
     "It is searched for calls at every step"
     if _kernel.kernel_name != "compiled"
     else "It is searched for calls at every step in which calls exist that are neither in the expression nor in local "
-    "variables of functions that wait for the run (from Python 3.13 on: that are not in the expression), say in a list, "
-    "an attribute or a global variable, or more than 32"
+    "variables of functions that wait for the run (from Python 3.13 on: that are not in the expression), say in a "
+    "list, an attribute or a global variable, or more than 32"
 )
 
 #: How the kernel begins to tell of a container; only here is it known of which type.
