@@ -40,7 +40,8 @@ _WALKED = (
     if _kernel.kernel_name != "compiled"
     else "It is searched for calls at every step in which calls exist that are neither in the expression nor in local "
     "variables of functions that wait for the run (from Python 3.13 on: that are not in the expression), say in a "
-    "list, an attribute or a global variable, or more than 32"
+    "list, an attribute or a global variable, or dozens of calls; the same holds for Routers, and for inject markers "
+    "that are no defaults of a task"
 )
 
 #: How the kernel begins to tell of a container; only here is it known of which type.
@@ -198,11 +199,13 @@ def _reasons(operation: Any, leaves: Sequence[Any]) -> Iterator[str]:
 def _notes(operations: Sequence[Any]) -> Iterator[str]:
     """Say when large data is searched for calls at every step."""
     for operation in operations:
+        if operation.flags & _kernel.MAP:
+            continue  # its items are walked anyway
         _, values, _ = _kernel.call_of(operation.lazy)
         for value in values:
             if isinstance(value, (list, tuple, dict)) and len(value) > _LARGE:
-                name = operation.callee.name if operation.callee else "map"
-                yield f"{name} takes a {type(value).__name__} of {len(value):,} items. {_WALKED}"
+                kind = type(value).__name__
+                yield f"{operation.callee.name} takes a {kind} of {len(value):,} items. {_WALKED}"
 
 
 def _is_task_scoped(engine: Engine, name: str) -> bool:

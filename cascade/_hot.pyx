@@ -127,6 +127,10 @@ cdef extern from *:
     /* a call as PyObject_Vectorcall does it, without looking up what a function is and checking what it returns */
     static inline int cascade_is_function(PyObject *o) { return Py_TYPE(o) == &PyFunction_Type; }
     static inline PyObject *cascade_code(PyObject *function) { return ((PyFunctionObject *)function)->func_code; }
+    static inline PyObject *cascade_defaults(PyObject *function) { return ((PyFunctionObject *)function)->func_defaults; }
+    static inline PyObject *cascade_kwdefaults(PyObject *function) {
+        return ((PyFunctionObject *)function)->func_kwdefaults;
+    }
     static inline PyObject *cascade_call(PyObject *function, PyObject **args, size_t nargsf, PyObject *keywords) {
         return ((PyFunctionObject *)function)->vectorcall(function, args, nargsf, keywords);
     }
@@ -161,6 +165,8 @@ cdef extern from *:
     void cascade_delete(PyObject*) noexcept
     bint cascade_is_function(PyObject*) noexcept
     PyObject* cascade_code(PyObject*) noexcept
+    PyObject* cascade_defaults(PyObject*) noexcept
+    PyObject* cascade_kwdefaults(PyObject*) noexcept
     PyObject* cascade_call(PyObject*, PyObject**, size_t, PyObject*) noexcept
     void NEW_REFERENCE "_Py_NewReference"(PyObject*) noexcept
     void GC_TRACK "PyObject_GC_Track"(PyObject*) noexcept
@@ -324,7 +330,7 @@ cdef class Inject:
 
     cdef public object resource_name
     cdef object __weakref__
-    cdef int64_t counted  # the census that has counted it
+    cdef int64_t counted  # the account in which it was counted last, see _injects_are_defaults
 
     def __cinit__(self):
         global _live_injects
@@ -382,9 +388,7 @@ cdef class Callee:
     cdef readonly bint is_async
     cdef readonly int64_t serial
     cdef tuple _injects
-    cdef tuple defaults  # the function's, if they hold inject markers
-    cdef dict keyword_defaults
-    cdef Py_ssize_t place  # among the callees with inject markers
+    cdef Py_ssize_t place  # among the callees whose functions had inject markers as defaults, or -1
     cdef object __weakref__
 
     def __cinit__(self, func, name, pure, mode, is_async):  # not __init__: what runs may hold no reference of its own
@@ -395,12 +399,12 @@ cdef class Callee:
         self.mode = mode
         self.is_async = is_async
         self.serial = next(_serials)
-        if type(func) is types.FunctionType:
-            _note_defaults(self, func)
+        if type(func) is types.FunctionType and _has_injecting_defaults(func):
+            _list_callee(self)
 
     def __dealloc__(self):
         if self.place >= 0:
-            _forget_defaults(self.place)
+            _unlist_callee(self.place)
 
     @property
     def injects(self):
@@ -410,19 +414,17 @@ cdef class Callee:
         return self._injects
 
 
-cdef PyObject** _injecting = NULL  # callees whose functions have inject markers among their defaults, borrowed
+cdef PyObject** _injecting = NULL  # callees whose functions had inject markers as defaults, borrowed
 cdef Py_ssize_t _injecting_count = 0, _injecting_room = 0
 
 
-cdef int _note_defaults(Callee callee, func) except -1:
-    """Remember where the inject markers in the defaults of a function are held."""
+cdef bint _has_injecting_defaults(func) except -1:
+    defaults = [*(func.__defaults__ or ()), *(func.__kwdefaults__ or {}).values()]
+    return any([type(one) is Inject for one in defaults])
+
+
+cdef int _list_callee(Callee callee) except -1:
     global _injecting_count
-    cdef object defaults = func.__defaults__, keyword_defaults = func.__kwdefaults__
-    callee.defaults = defaults if any([type(one) is Inject for one in defaults or ()]) else None
-    if any([type(one) is Inject for one in (keyword_defaults or {}).values()]):
-        callee.keyword_defaults = keyword_defaults
-    if callee.defaults is None and callee.keyword_defaults is None:
-        return 0
     if _injecting_count == _injecting_room:
         if _grow(<void**>&_injecting, &_injecting_room, sizeof(PyObject*), 0) < 0:
             raise MemoryError()
@@ -432,12 +434,13 @@ cdef int _note_defaults(Callee callee, func) except -1:
     return 0
 
 
-cdef void _forget_defaults(Py_ssize_t place) noexcept:
+cdef void _unlist_callee(Py_ssize_t place) noexcept:
     """Let the last one have the place of a callee that dies."""
     global _injecting_count
     _injecting_count -= 1
-    _injecting[place] = _injecting[_injecting_count]
-    (<Callee>_injecting[place]).place = place
+    if place < _injecting_count:
+        _injecting[place] = _injecting[_injecting_count]
+        (<Callee>_injecting[place]).place = place
 
 
 def find_injects(func):
@@ -1285,32 +1288,30 @@ cdef inline PyObject* _next(Cursor* cursor) noexcept:
 
 # ------------------------------------------------------------------------------------- nothing to be found at all
 #
-# A container need not be walked when no marker can be in it. That is so when every marker that exists is accounted for:
-# as many of them are known as there are, and all references to each known one come from places that are no containers
-# of the user's. Such places are the expression that is looked at, the operations that wait in its frame, and the local
-# variables of the functions that wait for this run (they cannot change before it comes back). Any other holder that the
-# references of a known marker may have is one that is not accounted for, and then everything is walked.
+# A container need not be walked when no marker can be in it. That is so when every marker that exists is known, and
+# every reference to it, and to whatever holds it, comes from a place that is no container of the user's: the expression
+# that is looked at, the operations of its frame, the local variables of the functions that wait for this run (they
+# cannot change before it comes back), and the defaults of tasks. One reference that comes from elsewhere, or one marker
+# more than are known, and everything is walked.
 
 cdef struct Held:
-    PyObject* lazy
+    PyObject* item  # a lazy result, or a tuple of values with lazy results in it
     Py_ssize_t count  # references to it that are accounted for
 
 
 cdef enum:
-    MOST_HELD = 32  # lazy results that are accounted for, at most
+    MOST_HELD = 64  # items that are accounted for, at most
     MOST_INJECTING = 256  # callees whose inject markers are
 
 cdef Held _held[MOST_HELD]
 cdef Py_ssize_t _held_count = 0
-cdef Held _waiting[MOST_HELD]  # in local variables of functions that wait for the run with the number _waiting_run
-cdef Py_ssize_t _waiting_count = 0  # -1: too many
-cdef int64_t _waiting_run = 0
+cdef Held _local[MOST_HELD]  # lazy results in local variables of the functions that wait for the run _local_run
+cdef Py_ssize_t _local_count = 0  # -1: too many
+cdef int64_t _local_run = 0
 cdef int64_t _runs = 0
-cdef int64_t _census = 0
+cdef int64_t _account = 0  # the number of the last one that counted inject markers
 cdef PyObject* _searched_frame = NULL  # the one whose expression or value is searched, borrowed
 cdef PyObject* _searched_root = NULL
-cdef Py_ssize_t _searched_ops = 0  # of the frame, when the search began
-cdef bint _recording = False  # whether the search writes operations
 cdef Py_ssize_t _searched = 0  # items of containers met in this search
 cdef int64_t _walks = 0
 cdef int _verdict = 0  # 1: no container holds a marker; -1: one may; 0: nobody has asked
@@ -1318,134 +1319,146 @@ cdef int _verdict = 0  # 1: no container holds a marker; -1: one may; 0: nobody 
 
 cdef inline void _begin_search(PyObject* frame, PyObject* root) noexcept:
     """From here on containers are searched for the sake of one expression, or of one value (``root`` is NULL)."""
-    global _searched_frame, _searched_ops, _searched_root, _searched, _recording, _verdict
+    global _searched_frame, _searched_root, _searched, _verdict
     _searched_frame = frame
-    _searched_ops = (<Frame>frame).op_count if frame != NULL else 0
     _searched_root = root
-    _recording = False
     _searched = 0
     _verdict = 0
 
 
 cdef bint _nothing_hidden() noexcept:
-    """Whether it is certain that no container holds a marker; asked once in a search."""
+    """Whether it is certain that no container holds a marker; found out once in a search."""
     global _verdict, _walks
     if _verdict == 0:
-        _verdict = 1 if _all_accounted_for() else -1
+        _verdict = 1 if _is_accounted_for() else -1
         _walks += _verdict < 0
     return _verdict > 0
 
 
-cdef bint _all_accounted_for() noexcept:
-    global _held_count
+cdef bint _is_accounted_for() noexcept:
+    """Whether all markers that exist are known with all references to them."""
     cdef Frame frame
-    cdef Py_ssize_t i
+    cdef Py_ssize_t i, lazies = 0
     if _searched_frame == NULL or _live > MOST_HELD:
         return False
     frame = <Frame>_searched_frame
-    if not frame.run_number:
-        return False
-    if _waiting_run != frame.run_number:
-        _look_at_locals(frame.run_number)
-    if _waiting_count < 0:
-        return False
-    _held_count = _waiting_count
-    memcpy(_held, _waiting, <size_t>_waiting_count * sizeof(Held))
-    if _searched_root != NULL and _hold(_searched_root) < 0:
-        return False
-    for i in range(_searched_ops):
-        if not _hold_values(frame.ops[i].values, 1):
-            return False
-    i = 0
-    while i < _held_count:  # grows
-        if not _hold_arguments(<_Lazy>_held[i].lazy):
-            return False
-        i += 1
-    if _held_count != _live:
+    if not frame.run_number or frame.op_count > MOST_HELD or not _hold_all(frame):
         return False
     for i in range(_held_count):
-        if _held[i].count != REFERENCE_COUNT(_held[i].lazy):
+        if _held[i].count != REFERENCE_COUNT(_held[i].item):
             return False
-    return _live_injects == 0 or _injects_are_defaults()
+        lazies += cascade_type(_held[i].item) == T_LAZY
+    return lazies == _live and (_live_injects == 0 or _injects_are_defaults())
+
+
+cdef bint _hold_all(Frame frame) noexcept:
+    """Account for every reference in a known place; False if there are too many, or a lazy result holds more than values."""
+    global _held_count
+    cdef PyObject* item
+    cdef Py_ssize_t i
+    if _local_run != frame.run_number:
+        _look_at_locals(frame.run_number)
+    if _local_count < 0:
+        return False
+    _held_count = _local_count
+    memcpy(_held, _local, <size_t>_local_count * sizeof(Held))
+    if _searched_root != NULL and _hold_lazy(_searched_root) < 0:
+        return False
+    for i in range(frame.op_count):
+        if _hold_values(frame.ops[i].values) < 0:
+            return False
+    i = 0
+    while i < _held_count:  # which grows
+        item = _held[i].item
+        if cascade_type(item) != T_LAZY:
+            if not _hold_items(item):
+                return False
+        elif (<_Lazy>item).keywords is not None or (<_Lazy>item).extras is not None:
+            return False
+        elif (<_Lazy>item).values is not None and _hold_values(<PyObject*>(<_Lazy>item).values) < 0:
+            return False
+        i += 1
+    return True
 
 
 cdef void _look_at_locals(int64_t run_number) noexcept:
     """Note the lazy results in local variables; they stay there until the run comes back."""
-    global _held_count, _waiting_count, _waiting_run
+    global _held_count, _local_count, _local_run
     _held_count = 0
-    _waiting_count = -1
-    if cascade_visit_locals(_hold) == 0:
-        _waiting_count = _held_count
-        memcpy(_waiting, _held, <size_t>_held_count * sizeof(Held))
-    _waiting_run = run_number
+    _local_count = -1
+    if cascade_visit_locals(_hold_lazy) == 0:
+        _local_count = _held_count
+        memcpy(_local, _held, <size_t>_held_count * sizeof(Held))
+    _local_run = run_number
 
 
-cdef int _hold(PyObject* value) noexcept:
+cdef int _hold_lazy(PyObject* value) noexcept:
     """Account for a reference, if it is one to a lazy result; -1 if there are too many of them."""
+    return _hold(value) if cascade_type(value) == T_LAZY else 0
+
+
+cdef int _hold_values(PyObject* values) noexcept:
+    """Account for a reference to a tuple of values, if there are lazy results among them."""
+    cdef Py_ssize_t i
+    for i in range(TUPLE_SIZE(values)):
+        if cascade_type(TUPLE_ITEM(values, i)) == T_LAZY:
+            return _hold(values)
+    return 0
+
+
+cdef bint _hold_items(PyObject* values) noexcept:
+    cdef Py_ssize_t i
+    for i in range(TUPLE_SIZE(values)):
+        if _hold_lazy(TUPLE_ITEM(values, i)) < 0:
+            return False
+    return True
+
+
+cdef int _hold(PyObject* item) noexcept:
     global _held_count
     cdef Py_ssize_t i
-    if cascade_type(value) != T_LAZY:
-        return 0
     for i in range(_held_count):
-        if _held[i].lazy == value:
+        if _held[i].item == item:
             _held[i].count += 1
             return 0
     if _held_count == MOST_HELD:
         return -1
-    _held[_held_count].lazy = value
+    _held[_held_count].item = item
     _held[_held_count].count = 1
     _held_count += 1
     return 0
 
 
-cdef bint _hold_arguments(_Lazy lazy) noexcept:
-    cdef Py_ssize_t holders = 1
-    if lazy.keywords is not None or lazy.extras is not None:
-        return False
-    if lazy.mark == _epoch and lazy.register >= 0 and _recording:
-        holders = 2  # its operation holds them too
-    return lazy.values is None or _hold_values(<PyObject*>lazy.values, holders)
-
-
-cdef bint _hold_values(PyObject* values, Py_ssize_t holders) noexcept:
-    """Account for the lazy results in a tuple of values, which nobody but its known holders may have."""
-    cdef Py_ssize_t i
-    cdef bint found = False
-    for i in range(TUPLE_SIZE(values)):
-        if cascade_type(TUPLE_ITEM(values, i)) == T_LAZY:
-            found = True
-            if _hold(TUPLE_ITEM(values, i)) < 0:
-                return False
-    return not found or REFERENCE_COUNT(values) == holders
-
-
 cdef bint _injects_are_defaults() noexcept:
-    """Whether each inject marker is held by the defaults of a task's function, and by nothing else."""
-    global _census
-    cdef Callee callee
+    """Whether each inject marker is held by defaults of a task's function, and those by the function, and by nothing else."""
+    global _account
+    cdef PyObject* function
+    cdef PyObject* defaults
     cdef PyObject* key
     cdef PyObject* value
     cdef Py_ssize_t i, k, at, found = 0
     if _injecting_count > MOST_INJECTING:
         return False
-    _census += 1
+    _account += 1
     for i in range(_injecting_count):
-        callee = <Callee>_injecting[i]
-        if callee.defaults is not None:
-            for k in range(TUPLE_SIZE(<PyObject*>callee.defaults)):
-                found += _is_held_alone(TUPLE_ITEM(<PyObject*>callee.defaults, k))
-        if callee.keyword_defaults is not None:
+        function = <PyObject*>(<Callee>_injecting[i]).func
+        defaults = cascade_defaults(function)
+        if defaults != NULL and REFERENCE_COUNT(defaults) == 1:
+            for k in range(TUPLE_SIZE(defaults)):
+                found += _is_held_alone(TUPLE_ITEM(defaults, k))
+        defaults = cascade_kwdefaults(function)
+        if defaults != NULL and REFERENCE_COUNT(defaults) == 1:
             at = 0
-            while DICT_NEXT(<PyObject*>callee.keyword_defaults, &at, &key, &value):
+            while DICT_NEXT(defaults, &at, &key, &value):
                 found += _is_held_alone(value)
     return found == _live_injects
 
 
 cdef inline bint _is_held_alone(PyObject* value) noexcept:
     """Whether this is an inject marker that has one holder, and is not counted yet."""
-    if cascade_type(value) != T_INJECT or REFERENCE_COUNT(value) != 1 or (<Inject>value).counted == _census:
+    if cascade_type(value) != T_INJECT or REFERENCE_COUNT(value) != 1 or (<Inject>value).counted == _account:
         return False
-    (<Inject>value).counted = _census
+    (<Inject>value).counted = _account
     return True
 
 
@@ -1820,7 +1833,7 @@ cdef int _trace(Frame frame, PyObject* root) noexcept:
 
     Post-order: a lazy is entered, its dependencies are entered, then its record is written.
     """
-    global _epoch, _key_count, _name_count, _recording, _visit_count, _unkeyed
+    global _epoch, _key_count, _name_count, _visit_count, _unkeyed
     cdef Visit* visit
     cdef PyObject* lazy
     cdef Py_ssize_t before = frame.op_count, i
@@ -1829,7 +1842,6 @@ cdef int _trace(Frame frame, PyObject* root) noexcept:
     _key_count = _name_count = _visit_count = 0
     _unkeyed = False
     _begin_search(<PyObject*>frame, root)
-    _recording = True
     if _put(0) < 0 or _need(root) < 0:
         return -1
     while _visit_count:

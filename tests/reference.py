@@ -227,6 +227,7 @@ class Step:
         items = [node.task(**dict(zip(kwargs, row, strict=True))) for row in zip(*kwargs.values(), strict=True)]
         for item in items:
             item._retry_policy, item._cache_policy = node.lazy._retry_policy, node.lazy._cache_policy
+            Step(self.run, item, {})  # what can never run is an error of the map, before any item runs
         if node.task.is_async or node.task.mode:
             return await together([self.run.evaluate(item, self.active) for item in items])
         return [await self.run.evaluate(item, self.active) for item in items]
@@ -278,8 +279,7 @@ class Reference:
     def set_up(self, name: str, active: dict[str, Any], stack: ExitStack) -> None:
         if name in active:
             return
-        definition = self.definitions[name]
-        needs = injected(definition.func)
+        needs = injected((definition := self.definitions[name]).func)
         for needed in sorted(needs.values()):
             self.set_up(needed, active, stack)
         generator = definition.func(**{parameter: active[needed] for parameter, needed in needs.items()})

@@ -197,6 +197,7 @@ def test_it_says_when_large_data_is_searched() -> None:
         return state
 
     assert cs.explain(carried(1, [0] * 256)).notes == ()
+    assert cs.explain(carried.map(n=range(1_000), state=[0] * 1_000)).notes == ()
     explanation = cs.explain(carried(1, [0] * 1_000))
     (note,) = explanation.notes
     assert note.startswith("carried takes a list of 1,000 items. It is searched for calls at every step")

@@ -45,7 +45,6 @@ class Environment:
         value = self._raw.get(os.environ.encodekey(name))
         return None if value is None else str(os.environ.decodevalue(value))
 
-
     def is_current(self) -> bool:
         """Whether the variables are still what they were."""
         return self._encoded and getattr(os.environ, "_data", None) == self._raw
