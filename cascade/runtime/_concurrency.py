@@ -171,10 +171,18 @@ class Together:
         return self._running > 0 and not self._failed
 
     async def wait(self) -> None:
-        """Wait until all have ended or one has failed."""
+        """Wait until all have ended or one has failed.
+
+        One that failed just before the caller was cancelled counts: its error comes out, as from a TaskGroup.
+        """
         while self.is_running:
             self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
+            try:
+                await self._waiter
+            except asyncio.CancelledError:
+                if not self._errors():
+                    raise
+                self._failed = True
 
     async def end(self) -> None:
         """Cancel what is still running and wait for it, even if the wait itself is cancelled again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import sys
 import traceback
@@ -293,6 +294,43 @@ def test_the_first_error_in_order_of_start_is_raised_and_the_others_are_notes() 
 
     assert error.args == ("on the way out",)
     assert error.__notes__ == ["also failed: ValueError: b", "also failed: OSError: c"]
+
+
+def test_an_error_is_not_lost_to_a_cancellation_of_the_same_turn() -> None:
+    """Two groups fail in one turn of the loop: the second failure cancels the first group before it could say so."""
+
+    async def fails(error: Exception) -> None:
+        raise error
+
+    async def group(error: Exception) -> None:
+        await run_together([fails(error)])
+
+    async def beside() -> None:
+        await run_together([group(ValueError("one")), fails(KeyError("two"))])
+
+    async def turned() -> None:
+        await run_together([group(ValueError("one")), group(KeyError("two"))])
+
+    async def late() -> None:
+        await asyncio.sleep(0)
+        raise KeyError("two")
+
+    async def crossed() -> None:
+        await run_together([group(ValueError("one")), late()])
+
+    unheard: list[Any] = []
+
+    async def watched(kind: Any) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: unheard.append(context))
+        await kind()
+
+    for kind in (beside, turned, crossed):
+        with pytest.raises(ValueError, match="one") as raised:
+            asyncio.run(watched(kind))
+        assert raised.value.__notes__ == ["also failed: KeyError: 'two'"]
+        del raised
+    gc.collect()
+    assert unheard == []
 
 
 def test_a_member_that_cancels_itself_cancels_all() -> None:
