@@ -57,7 +57,7 @@ def test_what_is_hidden_in_the_list_is_found(place: str, found: str) -> None:
     [
         ("run(carry(STEPS, state()), engine)", False),
         ("held = carry(STEPS, state()); run(held, engine)", False),
-        ("run(deep(STEPS, state()), engine)", False),
+        ("run(deep(2 * STEPS, state()), engine)", False),
         ("run(injected(STEPS, state()), engine)", False),
         ("run(mixed(STEPS, {'k': state(), 'few': [1]}), engine)", False),
         ("kept = [carry(0, [])]; run(carry(STEPS, state()), engine)", True),
