@@ -20,15 +20,10 @@ _SHOWN_LINES = 40
 
 #: In words, what the kernel says of a call that no program serves.
 _REASONS = {
-    "after": "after(): waits for calls whose values it does not take",
     "cache": "with_cache(): a policy is asked before the call and told after it",
-    "inject marker as an argument": "an inject(...) marker is passed as an argument",
     "jump": "an explicit jump may follow it",
-    "map": "map(): its calls are known only when its inputs are; each of them is a step of its own, hot if it may be",
     "mode='blocking'": "mode='blocking': runs in a thread",
     "mode='compute'": "mode='compute': runs in another process",
-    "router": "a Router chooses one of its arguments",
-    "run_if": "run_if(): may be skipped",
     "with_constraints": "with_constraints(): may have to wait for capacity",
 }
 
@@ -167,29 +162,27 @@ def _tier(unkeyed: str, program: Any, parts: Sequence[Part], strategy: Any) -> t
 def _part(operation: Any, leaves: Sequence[Any], engine: Engine) -> Part:
     why = [_REASONS.get(text, text) for text in _reasons(operation, leaves)]
     if operation.flags & _kernel.MAP:
-        return Part(f"map({getattr(operation.lazy.factory, 'name', 'factory')})", "warm", tuple(why))
-    names = dict.fromkeys(name for _, _, name in operation.callee.injects)
-    why += [f"resource {name!r} has task scope" for name in names if _is_task_scoped(engine, name)]
-    return Part(operation.callee.name, "warm" if why else "hot", tuple(why))
+        name = f"map({getattr(operation.lazy.factory, 'name', 'factory')})"
+    else:
+        name = operation.callee.name
+    injects = operation.callee.injects if operation.callee is not None else ()
+    names = [resource for _, _, resource in injects]
+    names += [code[1] for code in operation.codes or () if code[0] == _kernel.INJECT]
+    why += [f"resource {one!r} has task scope" for one in dict.fromkeys(names) if _is_task_scoped(engine, one)]
+    return Part(name, "warm" if why else "hot", tuple(why))
 
 
 _FLAGS = (
-    (_kernel.MAP, "map"),
     (_kernel.CACHE, "cache"),
-    (_kernel.CONDITION | _kernel.CONSTANT_CONDITION, "run_if"),
     (_kernel.CONSTRAINTS, "with_constraints"),
-    (_kernel.AFTER, "after"),
 )
-_CODES = ((_kernel.ROUTER, "router"), (_kernel.INJECT, "inject marker as an argument"))
 
 
 def _reasons(operation: Any, leaves: Sequence[Any]) -> Iterator[str]:
     """Say what the kernel found in one call, in its words."""
     yield from (text for flag, text in _FLAGS if operation.flags & flag)
-    codes = operation.codes or ()
-    kinds = {code[0] for code in codes}
-    yield from (text for kind, text in _CODES if kind in kinds)
-    yield from (f"{_CONTAINER}type {type(leaves[code[1]]).__name__}" for code in codes if code[0] == _kernel.KIND)
+    kinds = (leaves[code[1]] for code in operation.codes or () if code[0] == _kernel.KIND)
+    yield from (f"{_CONTAINER}type {type(kind).__name__}" for kind in kinds)
     if getattr(operation.lazy, "_jump_selector", None) is not None:
         yield "jump"
     if not operation.flags & _kernel.MAP and operation.callee.mode is not None:

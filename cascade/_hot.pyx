@@ -178,7 +178,11 @@ cdef extern from *:
     unsigned long Py_TPFLAGS_TUPLE_SUBCLASS
     void INCREF "Py_INCREF"(PyObject*) noexcept
     void DECREF "Py_DECREF"(PyObject*) noexcept
+    void XINCREF "Py_XINCREF"(PyObject*) noexcept
     void XDECREF "Py_XDECREF"(PyObject*) noexcept
+    int PyObject_IsTrue(PyObject*) noexcept
+    bint PyErr_ExceptionMatches(PyObject*) noexcept
+    void PyErr_Clear() noexcept
     PyObject* PyObject_Vectorcall(PyObject*, PyObject**, size_t, PyObject*) noexcept
     size_t PY_VECTORCALL_ARGUMENTS_OFFSET
     size_t PyVectorcall_NARGS(size_t) noexcept
@@ -225,6 +229,7 @@ AWAIT = 2
 GROUP = 3
 STEP = 4
 FAILED = 5
+MAPPED = 6
 LEAF = -1
 LIST = -2
 TUPLE = -3
@@ -252,7 +257,9 @@ cdef enum:
     c_GROUP = 3
     c_STEP = 4
     c_FAILED = 5
-    c_ENDED = 6  # of a coroutine that did not suspend: go on
+    c_MAPPED = 6
+    c_ENDED = 7  # of a coroutine that did not suspend: go on
+    c_TURN = 8  # of an operation: it is called next
     t_LEAF = -1
     t_LIST = -2
     t_TUPLE = -3
@@ -1576,8 +1583,10 @@ cdef struct Op:  # an operation of an expression; all references owned
     PyObject* callee  # Callee, or NULL for a map whose factory is no task
     PyObject* values  # the call's values
     PyObject* retry  # policy or NULL
-    PyObject* lazy  # only while the expression waits for full processing
+    PyObject* lazy  # only while the expression waits for full processing, or if a Router may choose it
     PyObject* result
+    int32_t wanted  # where there are turns: the batch from which on it is needed, 0 as long as it may not be
+    int32_t skipped
 
 
 cdef struct Visit:
@@ -1946,6 +1955,10 @@ cdef int _record(Frame frame, PyObject* lazy, Py_ssize_t register, bint plain) n
             return -1
         if i == 1:
             flags |= f_DIRECT
+    if flags & f_CONSTANT and _keep_leaf(frame, <PyObject*>(<_Lazy>lazy).extras.condition) < 0:
+        return -1
+    if flags & f_MAP and _keep_leaf(frame, <PyObject*>(<_Lazy>lazy).source) < 0:
+        return -1
     _key[head] = npos | (nkw << COUNT_BITS) | (flags << (2 * COUNT_BITS))
     if flags & (f_CONDITION | f_CONSTRAINTS | f_AFTER) and _put_policies((<_Lazy>lazy).extras, flags) < 0:
         return -1
@@ -2578,6 +2591,8 @@ cdef class Operation:
     cdef readonly tuple amounts
     cdef readonly tuple after
     cdef readonly int64_t equal
+    cdef readonly int64_t constant
+    cdef readonly int64_t factory
 
 
 @cython.final
@@ -2604,7 +2619,7 @@ cdef Operation _operation(Reader* reader, tuple names, Op* op):
     made.lazy = <object>op.lazy if op.lazy != NULL else None
     made.keywords = names[head.first_name:head.first_name + head.nkw]
     made.flags = head.flags
-    made.condition = made.equal = -1
+    made.condition = made.equal = made.constant = made.factory = -1
     made.amounts = ()
     made.after = ()
     if not head.flags & f_DIRECT:
@@ -2616,6 +2631,12 @@ cdef Operation _operation(Reader* reader, tuple names, Op* op):
             made.codes = _code_tuples(&codes, names)
         finally:
             free(codes.at)
+    if head.flags & f_CONSTANT:
+        made.constant = reader.leaf
+        reader.leaf += 1
+    if head.flags & f_MAP:
+        made.factory = reader.leaf
+        reader.leaf += 1
     if head.flags & f_CONDITION:
         made.condition = reader.key[reader.at]
         reader.at += 1
@@ -2670,9 +2691,27 @@ cdef struct Instruction:
     int32_t codes_end
     int32_t injected  # where they start
     int32_t injected_count
-    int32_t is_async
+    int32_t is_async  # or a map: what waits for others
+    int32_t factory  # the leaf that makes the items of a map, -1 of a call
     PyObject* keywords  # names of the last arguments: owned tuple or NULL
     PyObject* code  # owned or NULL: while the function has this code, all arguments may be passed by position
+
+
+cdef struct Turn:  # what decides whether an operation runs, see _hot_py.py
+    int32_t condition  # operation or -1
+    int32_t constant  # leaf or -1
+    int32_t after  # where they start in the links
+    int32_t inputs  # where they start, and those that it comes after end: pairs of operation, and Router or -1
+    int32_t end
+    int32_t choice  # number of its first Router
+
+
+cdef struct Choice:  # a Router
+    int32_t consumer
+    int32_t selector
+    int32_t router  # leaf
+    int32_t routes  # where they start in the links: operations or, as ~k, leaves
+    int32_t count
 
 
 @cython.final
@@ -2687,6 +2726,12 @@ cdef class Program:
     cdef int32_t* order
     cdef int32_t* group  # by place in the order: how many operations start together there, 0 for one alone
     cdef int32_t* equal  # by operation: the one whose result is its own
+    cdef Turn* turns  # by operation; NULL where all of them run, one after the other
+    cdef Choice* choices
+    cdef Py_ssize_t choice_count
+    cdef int32_t* links
+    cdef int32_t* ends  # by place in the order: where its stage ends
+    cdef int32_t* places  # by operation: where it stands in the order
     cdef int32_t* records  # by operation: where its record starts in the key; NULL if _matches() cannot tell
     cdef Py_ssize_t distinct  # operations that are their own
     cdef tuple injected  # resource names
@@ -2718,6 +2763,11 @@ cdef class Program:
         free(self.group)
         free(self.equal)
         free(self.records)
+        free(self.turns)
+        free(self.choices)
+        free(self.links)
+        free(self.ends)
+        free(self.places)
 
     def __len__(self):
         return self.count
@@ -2906,9 +2956,11 @@ cdef Program _compiled(Frame frame):
     program.order = <int32_t*>malloc(<size_t>count * sizeof(int32_t))
     program.group = <int32_t*>calloc(<size_t>count, sizeof(int32_t))
     program.equal = <int32_t*>malloc(<size_t>count * sizeof(int32_t))
+    program.ends = <int32_t*>malloc(<size_t>count * sizeof(int32_t))
+    program.places = <int32_t*>malloc(<size_t>count * sizeof(int32_t))
     if program._key == NULL or program.instructions == NULL or program.order == NULL:
         raise MemoryError()
-    if program.group == NULL or program.equal == NULL:
+    if program.group == NULL or program.equal == NULL or program.ends == NULL or program.places == NULL:
         raise MemoryError()
     program.count = count
     memcpy(program._key, frame.key, <size_t>frame.key_count * sizeof(int64_t))
@@ -2918,18 +2970,28 @@ cdef Program _compiled(Frame frame):
     codes.at = NULL
     codes.count = codes.room = 0
     watch = set()
+    cdef bint has_turns = False
     try:
         for i in range(count):
-            _compile_record(program, &reader, i, &frame.ops[level.ops + i], leaves, &codes, resources, why)
+            if _compile_record(program, &reader, i, &frame.ops[level.ops + i], leaves, &codes, resources, why):
+                has_turns = True
             callee = <object>frame.ops[level.ops + i].callee if frame.ops[level.ops + i].callee != NULL else None
             if callee is not None:
                 watch.add(callee)
-            tasks.append(_op_name(&frame.ops[level.ops + i]))
+            if program.instructions[i].factory >= 0:
+                tasks.append(_map_name(<object>leaves[program.instructions[i].factory]))
+            else:
+                tasks.append(_op_name(&frame.ops[level.ops + i]))
     finally:
         program.codes = codes.at
-    _find_records(program, frame.ops + level.ops)
+    if has_turns:
+        _compile_turns(program, frame._expression().operations)
+    else:
+        _find_records(program, frame.ops + level.ops)
     program.injected = tuple(resources)
-    program.requires = tuple(sorted({inject[2] for callee in watch for inject in callee.injects}))
+    names = _marked(program)
+    names.update([inject[2] for callee in watch for inject in callee.injects])
+    program.requires = tuple(sorted(names))
     program.needs_resources = bool(program.requires)
     program.tasks = tuple(tasks)
     program.why = tuple(why)
@@ -2984,17 +3046,122 @@ cdef object _op_name(Op* op):
     return f"map({getattr(factory, 'name', 'factory')})"
 
 
-_WHY = (
-    (f_MAP, "map"), (f_CACHE, "cache"), (f_CONSTRAINTS, "with_constraints"), (f_CONDITION, "run_if"),
-    (f_CONSTANT, "run_if"), (f_AFTER, "after"), (f_JUMP, "jump"),
-)
+cdef object _map_name(factory):
+    name = getattr(factory, "name", None)
+    return f"map({name})" if isinstance(name, str) else "map(factory)"
+
+
+cdef set _marked(Program program):
+    """The names of the resources that arguments are marked with."""
+    cdef set names = set()
+    cdef Py_ssize_t op, at
+    for op in range(program.count):
+        if program.instructions[op].kind == NESTED_CALL:
+            at = program.instructions[op].codes
+            while at < program.instructions[op].codes_end:
+                if program.codes[at] == t_INJECT:
+                    names.add(program._names[program.codes[at + 1]])
+                at += 1 + _operands(program.codes[at])
+    return names
+
+
+cdef int _compile_turns(Program program, list operations) except -1:
+    """Note what decides whether the operations run: it is read off their policies and stack codes."""
+    cdef list turns = [], choices = []
+    cdef Operation operation
+    cdef Py_ssize_t op, count = 0
+    for op in range(program.count):
+        operation = operations[op]
+        first = len(choices)
+        inputs = _inputs_of(program, op, operation.codes, choices)
+        after = [program.equal[<Py_ssize_t>one] for one in operation.after]
+        condition = program.equal[operation.condition] if operation.condition >= 0 else -1
+        turns.append((condition, operation.constant, after, inputs, first))
+        count += len(after) + 2 * len(inputs)
+    for consumer, selector, router, routes in choices:
+        count += len(routes)
+    if count > 0x7FFFFFFF:
+        raise MemoryError()
+    program.turns = <Turn*>malloc(<size_t>program.count * sizeof(Turn))
+    program.choices = <Choice*>malloc(<size_t>max(len(choices), 1) * sizeof(Choice))
+    program.links = <int32_t*>malloc(<size_t>max(count, 1) * sizeof(int32_t))
+    if program.turns == NULL or program.choices == NULL or program.links == NULL:
+        raise MemoryError()
+    program.choice_count = len(choices)
+    _fill_turns(program, turns, choices)
+    return 0
+
+
+cdef int _fill_turns(Program program, list turns, list choices) except -1:
+    cdef Turn* turn = program.turns
+    cdef Choice* choice = program.choices
+    cdef int32_t at = 0
+    for condition, constant, after, inputs, first in turns:
+        turn.condition, turn.constant, turn.choice = condition, constant, first
+        turn.after = at
+        for one in after:
+            program.links[at] = one
+            at += 1
+        turn.inputs = at
+        for one, number in inputs:
+            program.links[at] = one
+            program.links[at + 1] = number
+            at += 2
+        turn.end = at
+        turn += 1
+    for consumer, selector, router, routes in choices:
+        choice.consumer, choice.selector, choice.router = consumer, selector, router
+        choice.routes, choice.count = at, <int32_t>len(routes)
+        for one in routes:
+            program.links[at] = one
+            at += 1
+        choice += 1
+    return 0
+
+
+cdef list _inputs_of(Program program, Py_ssize_t op, codes, list choices):
+    """The operations that arguments need, each with the number of the Router that it selects for, or -1.
+
+    Routers are added to ``choices``.
+    """
+    cdef list inputs = [], stack = []  # of pairs: inputs, and the item itself as an operation or ~leaf
+    for code in codes or ():
+        kind = code[0]
+        if kind >= 0:
+            kind = program.equal[<Py_ssize_t>kind]
+            stack.append(([(kind, -1)], kind))
+        elif kind == t_ROUTER:
+            items = stack[len(stack) - code[1]:]
+            del stack[len(stack) - code[1]:]
+            routes = []
+            for _, item in items[1:]:
+                routes.append(item)
+            choices.append((op, items[0][1], code[2], routes))
+            stack.append(([(items[0][1], len(choices) - 1)], 0))
+        elif kind == t_LIST or kind == t_TUPLE or kind == t_DICT:
+            items = stack[len(stack) - code[1]:]
+            del stack[len(stack) - code[1]:]
+            found = []
+            for one, _ in items:
+                found += one
+            stack.append((found, 0))
+        elif kind != t_KIND:  # whatever is shared was found before
+            stack.append(([], ~code[1] if kind == t_LEAF else 0))
+    for found, _ in stack:
+        inputs += found
+    return list(dict.fromkeys(inputs))
+
+
+_WHY = ((f_CACHE, "cache"), (f_CONSTRAINTS, "with_constraints"), (f_JUMP, "jump"))
 
 
 cdef int _compile_record(
     Program program, Reader* reader, Py_ssize_t number, Op* op, PyObject** leaves, Ints* codes, list resources,
     dict why
 ) except -1:
+    """Compile the record that comes next; 1 if more than its place in the plan decides when, or whether, it runs."""
     cdef Head head
+    cdef bint has_turn
     cdef Instruction* made = &program.instructions[number]
     cdef Py_ssize_t i
     cdef tuple keywords = ()
@@ -3006,11 +3173,14 @@ cdef int _compile_record(
     made.injected = <int32_t>len(resources)
     if head.nkw:
         keywords = program._names[head.first_name:head.first_name + head.nkw]
-    if head.flags & ~<int64_t>(f_DIRECT | f_RETRY | f_MERGED):
+    has_turn = head.flags & (f_CONDITION | f_CONSTANT | f_AFTER) != 0
+    if head.flags & (f_CACHE | f_CONSTRAINTS | f_JUMP):
         for flag, reason in _WHY:
             if head.flags & <int64_t>flag:
                 why[reason] = None
-    if op.callee != NULL:
+    made.factory = -1
+    made.is_async = True
+    if not head.flags & f_MAP:
         missing = _missing(<Callee>op.callee, head.npos, keywords, why)
         made.is_async = (<Callee>op.callee).is_async
     if missing:
@@ -3021,7 +3191,7 @@ cdef int _compile_record(
     if keywords:
         INCREF(<PyObject*>keywords)
         made.keywords = <PyObject*>keywords
-        if op.callee != NULL and _is_positional((<Callee>op.callee).func, head.npos, keywords):
+        if not head.flags & f_MAP and _is_positional((<Callee>op.callee).func, head.npos, keywords):
             made.code = cascade_code(<PyObject*>(<Callee>op.callee).func)
             INCREF(made.code)
     if head.flags & f_DIRECT:
@@ -3030,9 +3200,13 @@ cdef int _compile_record(
             for i in range(made.count):
                 if _add(codes, -1) < 0:
                     raise MemoryError()
-    else:
-        _compile_items(leaves, reader, &head, made, codes, program.equal, why)
+    elif _compile_items(leaves, reader, &head, made, codes, program.equal, why):
+        has_turn = True
     made.codes_end = <int32_t>codes.count
+    reader.leaf += head.flags & f_CONSTANT != 0
+    if head.flags & f_MAP:
+        made.factory = <int32_t>reader.leaf
+        reader.leaf += 1
     if head.flags & f_CONDITION:
         reader.at += 1
     if head.flags & f_CONSTRAINTS:
@@ -3046,7 +3220,7 @@ cdef int _compile_record(
         reader.at += 1
     else:
         program.distinct += 1
-    return 0
+    return has_turn
 
 
 cdef bint _is_positional(func, Py_ssize_t npos, tuple keywords) except -1:
@@ -3081,9 +3255,9 @@ cdef list _missing(Callee callee, Py_ssize_t npos, tuple keywords, dict why):
 cdef int _compile_items(
     PyObject** leaves, Reader* reader, Head* head, Instruction* made, Ints* codes, int32_t* equal, dict why
 ) except -1:
-    """One number for each argument where that says it all, else stack codes."""
+    """One number for each argument where that says it all, else stack codes; 1 if a Router is among them."""
     cdef Py_ssize_t start = codes.count, at, i
-    cdef bint nested = False
+    cdef bint nested = False, is_made = False, is_routed = False
     if _read_items(reader, head, codes) < 0:
         raise MemoryError()
     at = start
@@ -3093,15 +3267,15 @@ cdef int _compile_items(
         elif codes.at[at] != t_ARGUMENT:
             nested = True
             if codes.at[at] == t_ROUTER:
-                why["router"] = None
-            elif codes.at[at] == t_INJECT:
-                why["inject marker as an argument"] = None
+                is_made = is_routed = True
+            elif codes.at[at] == t_LIST or codes.at[at] == t_TUPLE or codes.at[at] == t_DICT:
+                is_made = True
             elif codes.at[at] == t_KIND:
                 why[f"container of type {type(<object>leaves[codes.at[at + 1]]).__name__}"] = None
         at += 1 + _operands(codes.at[at])
     made.kind = NESTED_CALL if nested else FLAT_CALL
-    if nested and head.flags & f_RETRY:
-        why["a retried call keeps the containers that were made for its first attempt"] = None
+    if is_made and head.flags & f_RETRY and not head.flags & f_MAP:
+        why["a retried call keeps the arguments that were put together for its first attempt"] = None
     if not nested:
         at = i = start
         while at < codes.count:
@@ -3109,7 +3283,7 @@ cdef int _compile_items(
             at += 1 + _operands(codes.at[at])
             i += 1
         codes.count = i
-    return 0
+    return is_routed
 
 
 cdef int _schedule(Program program, View* starts, View* members) except -1:
@@ -3167,14 +3341,22 @@ cdef Py_ssize_t _schedule_stage(
         if done[program.order[i]]:
             return -1
         done[program.order[i]] = 1
+        program.ends[i] = <int32_t>place
+        program.places[program.order[i]] = i
     return place
 
 
 cdef bint _ready(Program program, Py_ssize_t op, int32_t* done) noexcept:
-    """Whether all registers that an operation reads are set in earlier stages."""
+    """Whether all that an operation waits for is done in earlier stages."""
     cdef Instruction* instruction = &program.instructions[op]
     cdef Py_ssize_t at = instruction.codes
     cdef int32_t code
+    if program.turns != NULL:
+        if program.turns[op].condition >= 0 and not done[program.turns[op].condition]:
+            return False
+        for code in program.links[program.turns[op].after:program.turns[op].inputs]:
+            if not done[code]:
+                return False
     while at < instruction.codes_end:
         code = program.codes[at]
         if code >= 0 and not done[code]:
@@ -3317,6 +3499,10 @@ cdef struct Level:
     Py_ssize_t leaves  # first of its leaves
     int32_t place  # in the program's order
     int32_t parent  # operation of the level below that waits for this value, -1 at the bottom
+    int32_t end  # where there are turns: of the stage of this batch, as a place in the order
+    int32_t back  # the first place that the next batch may have to go back to
+    int32_t batch
+    Py_ssize_t choices  # first of what its Routers have chosen
     uint64_t path  # of the operations that wait below, 0 at the bottom
 
 
@@ -3343,6 +3529,8 @@ cdef class Frame:
     cdef Py_ssize_t leaf_count, leaf_room
     cdef Level* levels
     cdef Py_ssize_t level_count, level_room
+    cdef int32_t* choices  # by Router of the levels that have any: the number of its route
+    cdef Py_ssize_t choice_count, choice_room
     cdef bint waits, done, running
     cdef PyObject* inbox  # a value to deliver, owned
     cdef object waiting_lazy
@@ -3353,6 +3541,7 @@ cdef class Frame:
     cdef Py_ssize_t key_count, key_room
     cdef tuple names
     cdef bint is_unkeyed
+    cdef bint is_refused  # what waits was running hot, and only full processing can tell what becomes of it
     cdef int32_t credit, batch  # nodes until the clock is asked again
     cdef int64_t run_number  # of the call of run() or run_items() that goes on, or 0
     cdef double asked
@@ -3370,6 +3559,7 @@ cdef class Frame:
         free(self.ops)
         free(self.leaves)
         free(self.levels)
+        free(self.choices)
         free(self.key)
 
     # What a strategy reads while a step waits for full processing.
@@ -3448,6 +3638,12 @@ cdef class Frame:
         return self.waiting_results
 
     @property
+    def refused(self):
+        """Whether the step that waits was running hot, and only full processing can tell what becomes of it."""
+        self._check_waiting()
+        return self.is_refused
+
+    @property
     def depth(self):
         """Levels in evaluation."""
         return self.level_count
@@ -3479,15 +3675,26 @@ cdef class Frame:
 
     def name_of(self, Py_ssize_t op):
         """Return the name of the task of an operation of the top level."""
-        return (<Callee>self._op(op).callee).name
+        self._op(op)
+        return self.program.tasks[op]
 
     def func_of(self, Py_ssize_t op):
         """Return the function of an operation of the top level."""
         return (<Callee>self._op(op).callee).func
 
     def is_async(self, Py_ssize_t op):
-        """Return whether the function of an operation of the top level is a coroutine function."""
-        return (<Callee>self._op(op).callee).is_async
+        """Return whether an operation of the top level, a coroutine function or a map, waits for others."""
+        self._op(op)
+        return bool((<Program>self.levels[self.level_count - 1].program).instructions[op].is_async)
+
+    def factory_of(self, Py_ssize_t op):
+        """Return what makes the items of an operation of the top level; None if it is no map."""
+        cdef Level* level
+        cdef int32_t factory
+        self._op(op)
+        level = &self.levels[self.level_count - 1]
+        factory = (<Program>level.program).instructions[op].factory
+        return <object>self.leaves[level.leaves + factory] if factory >= 0 else None
 
     def retry_of(self, Py_ssize_t op):
         """Return the retry policy of an operation of the top level, or None."""
@@ -3529,6 +3736,8 @@ cdef class Frame:
             raise ValueError("this program was compiled for another expression")
         if not program.hot:
             raise ValueError(f"this program cannot run hot: {', '.join(program.why)}")
+        if program.turns != NULL:
+            _begin_turns(self, level, program)
         INCREF(<PyObject*>program)
         level.program = <PyObject*>program
         self.running = True
@@ -3546,9 +3755,12 @@ cdef class Frame:
         self.waiting_results = None
         self.names = None
         self.waiting_lazy = None
+        self.is_refused = False
         for i in range(level.ops, self.op_count):
-            lazy = self.ops[i].lazy
-            self.ops[i].lazy = NULL
+            lazy = NULL
+            if not _keeps_lazies(level):
+                lazy = self.ops[i].lazy
+                self.ops[i].lazy = NULL
             result = self.ops[i].result  # it ran hot before: it runs again
             self.ops[i].result = NULL
             XDECREF(lazy)
@@ -3599,9 +3811,10 @@ cdef class Frame:
             raise RuntimeError("no program of this frame is running")
         level = &self.levels[self.level_count - 1]
         program = <Program>level.program
-        for i in range(level.place):
+        for i in range(program.distinct):
             op = program.order[i]
-            results[op] = <object>self.ops[level.ops + op].result
+            if self.ops[level.ops + op].result != NULL and not _is_skipped(program, &self.ops[level.ops + op]):
+                results[op] = <object>self.ops[level.ops + op].result
         if self.key_room < program._key_count:
             if _grow(<void**>&self.key, &self.key_room, sizeof(int64_t), program._key_count) < 0:
                 raise MemoryError()
@@ -3615,6 +3828,8 @@ cdef class Frame:
         self.waiting_results = results
         self.waits = True
         self.steps -= 1  # it is not a hot step after all
+        if program.turns != NULL:
+            self.choice_count = level.choices
         level.program = NULL
         DECREF(<PyObject*>program)
         return 0
@@ -3622,12 +3837,23 @@ cdef class Frame:
     cdef object _stand_ins(self):
         """Give the operations of a hot level lazies again: they were let go of when it was entered. The target's."""
         cdef Level* level = &self.levels[self.level_count - 1]
+        cdef Expression expression
         cdef Operation operation
-        cdef LazyResult lazy = None
+        cdef _Lazy lazy = None
         cdef Task task
         cdef Op* op
         cdef Py_ssize_t i = level.ops
-        for operation in self._expression().operations:
+        if _keeps_lazies(level):
+            return <object>self.ops[self.op_count - 1].lazy
+        expression = self._expression()
+        for operation in expression.operations:
+            if operation.factory >= 0:
+                lazy = MappedLazyResult(
+                    expression.leaves[operation.factory], dict(zip(operation.keywords, operation.values))
+                )
+                self._keep_lazy(i, lazy)
+                i += 1
+                continue
             task = Task.__new__(Task)
             task._callee = operation.callee
             lazy = LazyResult.__new__(LazyResult)
@@ -3635,12 +3861,15 @@ cdef class Frame:
             lazy.values = operation.values
             lazy.names = operation.keywords if operation.keywords else None
             lazy.retry = operation.retry
-            op = &self.ops[i]
-            INCREF(<PyObject*>lazy)
-            XDECREF(op.lazy)
-            op.lazy = <PyObject*>lazy
+            self._keep_lazy(i, lazy)
             i += 1
         return lazy
+
+    cdef void _keep_lazy(self, Py_ssize_t op, _Lazy lazy) noexcept:
+        cdef PyObject* old = self.ops[op].lazy
+        INCREF(<PyObject*>lazy)
+        self.ops[op].lazy = <PyObject*>lazy
+        XDECREF(old)
 
     def resume(self, value):
         """Give the value of the awaitable."""
@@ -3680,6 +3909,8 @@ cdef class Frame:
             self.running = False
         level = &self.levels[self.level_count - 1]
         level.place += <int32_t>len(group)
+        if (<Program>level.program).turns != NULL:
+            level.place = level.end
         self.nodes += len(group)
         self.group = None
 
@@ -3716,6 +3947,8 @@ cdef class Frame:
         """Drop the top level with everything it owns."""
         cdef Level level = self.levels[self.level_count - 1]
         self.level_count -= 1
+        if level.program != NULL and (<Program>level.program).turns != NULL:
+            self.choice_count = level.choices
         self._drop(level.ops, level.leaves)
         XDECREF(level.program)
 
@@ -3786,6 +4019,8 @@ cdef int _push(Frame frame, PyObject* lazy, int32_t parent) except -1:
             (<Program>found).is_open and frame.hot and (<Program>found).epoch == frame.cache.epoch
             and (not (<Program>found).needs_resources or _has_resources(frame, <Program>found))
         ):
+            if (<Program>found).turns != NULL:
+                _begin_hot_turns(frame, level, <Program>found)
             INCREF(found)
             level.program = found
             frame.steps += 1
@@ -3826,8 +4061,11 @@ cdef int _tail(Frame frame, Level* level, PyObject* lazy) except -1:
     cdef int32_t parent = level.parent
     if parent < 0 and <PyObject*>frame.last != program:
         frame.last = <Program>program
-    frame.level_count -= 1
     frame.nodes += 1
+    if (<Program>program).turns != NULL:
+        frame.nodes += _left(frame, level)
+        frame.choice_count = level.choices
+    frame.level_count -= 1
     try:
         frame._drop(level.ops, level.leaves)
         found = _known(frame, lazy)
@@ -4027,6 +4265,7 @@ cdef int _wait(Frame frame, PyObject* lazy, Level* level) except -1:
     frame.key_count = _key_count
     frame.is_unkeyed = _unkeyed
     frame.waiting_lazy = <object>lazy
+    frame.is_refused = False
     try:
         frame.names = _owned_names()
         frame.waiting_results = {}
@@ -4116,6 +4355,283 @@ def trace(target):
     return frame._expression()
 
 
+# Whose turn it is, where conditions, predecessors or Routers decide: see _Flow in _hot_py.py, which this follows.
+
+cdef enum:
+    v_RUN = 0
+    v_SKIP = 1
+    v_SKIP_WITH = 2
+    v_REFUSE = 3
+    UNKNOWN = -1  # what a Router chooses
+    NO_ROUTE = -2
+    NO_ITEM = -0x7FFFFFFF  # what it has chosen, as long as it has not
+
+cdef int32_t* _wants = NULL  # operations that are found to be needed
+cdef Py_ssize_t _wants_room = 0
+
+
+cdef inline bint _keeps_lazies(Level* level) noexcept:
+    """Whether the lazies of a hot level stay: by them the routes of a Router are known to full processing."""
+    return level.program != NULL and (<Program>level.program).choice_count > 0
+
+
+cdef inline bint _is_skipped(Program program, Op* op) noexcept:
+    return program.turns != NULL and op.skipped
+
+
+cdef int _begin_turns(Frame frame, Level* level, Program program) except -1:
+    """Nothing has run, nothing is chosen, and only what the target needs in any case is needed."""
+    cdef Py_ssize_t i, wanted = frame.choice_count + program.choice_count
+    if wanted > frame.choice_room and _grow(<void**>&frame.choices, &frame.choice_room, sizeof(int32_t), wanted) < 0:
+        raise MemoryError()
+    for i in range(level.ops, frame.op_count):
+        frame.ops[i].wanted = frame.ops[i].skipped = 0
+    for i in range(frame.choice_count, wanted):
+        frame.choices[i] = UNKNOWN
+    level.choices = frame.choice_count
+    level.place = level.end = level.batch = level.back = 0
+    _want(frame, level, program, <int32_t>program.count - 1)
+    frame.choice_count = wanted
+    return 0
+
+
+cdef int _begin_hot_turns(Frame frame, Level* level, Program program) except -1:
+    """The same for an expression that was traced just now, and is on top already."""
+    cdef Py_ssize_t i
+    try:
+        _begin_turns(frame, level, program)
+    except MemoryError:
+        _release_made()
+        frame._pop()
+        raise
+    if program.choice_count:
+        for i in range(program.count):
+            frame.ops[level.ops + i].lazy = _lazies[i]
+            INCREF(_lazies[i])
+    return 0
+
+
+cdef int _want(Frame frame, Level* level, Program program, int32_t op) except -1:
+    """An operation, and with it all that it needs, belongs to the next batch."""
+    global _wants
+    cdef Py_ssize_t count = 1, i, room
+    cdef Op* ops = frame.ops + level.ops
+    cdef Turn* turn
+    cdef int32_t route
+    if _wants_room == 0 and _grow(<void**>&_wants, &_wants_room, sizeof(int32_t), 64) < 0:
+        raise MemoryError()
+    _wants[0] = op
+    while count:
+        count -= 1
+        op = _wants[count]
+        if ops[op].wanted:
+            continue
+        ops[op].wanted = level.batch + 1
+        level.back = min(level.back, program.places[op])
+        turn = &program.turns[op]
+        room = count + 1 + turn.end - turn.after
+        if room > _wants_room and _grow(<void**>&_wants, &_wants_room, sizeof(int32_t), room) < 0:
+            raise MemoryError()
+        if turn.condition >= 0:
+            _wants[count] = turn.condition
+            count += 1
+        for i in range(turn.after, turn.inputs):
+            _wants[count] = program.links[i]
+            count += 1
+        for i in range(turn.inputs, turn.end, 2):
+            _wants[count] = program.links[i]
+            count += 1
+            route = _chosen(frame, level, program, program.links[i + 1])
+            if route >= 0:
+                _wants[count] = route
+                count += 1
+    return 0
+
+
+cdef inline int32_t _chosen(Frame frame, Level* level, Program program, int32_t number) noexcept:
+    """What a Router has chosen: an operation, ~k for leaf k, or NO_ITEM; the last also for no Router."""
+    cdef int32_t chosen
+    if number < 0:
+        return NO_ITEM
+    chosen = frame.choices[level.choices + number]
+    return program.links[program.choices[number].routes + chosen] if chosen >= 0 else NO_ITEM
+
+
+cdef int _next_batch(Frame frame, Level* level, Program program) except -1:
+    """A stage is through: choose, and go back to the first place that has become needed."""
+    cdef Choice* choice
+    cdef Py_ssize_t number
+    cdef int32_t route
+    for number in range(program.choice_count):
+        choice = &program.choices[number]
+        if frame.choices[level.choices + number] == UNKNOWN and frame.ops[level.ops + choice.selector].result != NULL:
+            frame.choices[level.choices + number] = _route(
+                <Router>frame.leaves[level.leaves + choice.router], frame.ops[level.ops + choice.selector].result
+            )
+            route = _chosen(frame, level, program, <int32_t>number)
+            if route >= 0 and frame.ops[level.ops + choice.consumer].wanted:
+                _want(frame, level, program, route)
+    level.batch += 1
+    level.place = min(level.place, level.back)
+    level.back = <int32_t>program.distinct
+    level.end = program.ends[level.place]
+    return 0
+
+
+cdef int32_t _route(Router router, PyObject* choice) except? -3:
+    """The number of the route that a selector's value names; what cannot be a key names none."""
+    cdef dict routes = router.routes
+    cdef PyObject* wanted = DICT_GET(<PyObject*>routes, choice)
+    cdef PyObject* key
+    cdef PyObject* route
+    cdef Py_ssize_t at = 0
+    cdef int32_t number = 0
+    if wanted == NULL:
+        if PyErr_Occurred() != NULL:
+            if not PyErr_ExceptionMatches(<PyObject*>TypeError):
+                _raise_current()
+            PyErr_Clear()
+        return NO_ROUTE
+    while DICT_NEXT(<PyObject*>routes, &at, &key, &route):
+        if route == wanted:
+            return number
+        number += 1
+    return NO_ROUTE
+
+
+cdef int _judge(Frame frame, Level* level, Program program, int32_t op) except -1:
+    """Whether an operation runs when its turn has come. Asking for truth may run Python code."""
+    cdef Op* ops = frame.ops + level.ops
+    cdef Turn* turn = &program.turns[op]
+    cdef PyObject* condition = NULL
+    cdef Py_ssize_t i
+    cdef int32_t route
+    cdef int truth
+    cdef bint unclear = False
+    if turn.constant >= 0:
+        condition = frame.leaves[level.leaves + turn.constant]
+    elif turn.condition >= 0:
+        if ops[turn.condition].skipped:
+            return v_SKIP
+        condition = ops[turn.condition].result
+    if condition != NULL:
+        truth = PyObject_IsTrue(condition)
+        if truth < 0:
+            _raise_current()
+        if not truth:
+            return v_SKIP
+    for i in range(turn.after, turn.inputs):
+        if ops[program.links[i]].skipped:
+            return v_SKIP_WITH
+    for i in range(turn.inputs, turn.end, 2):
+        if ops[program.links[i]].result == NULL:
+            return v_SKIP
+        if program.links[i + 1] >= 0:
+            route = _chosen(frame, level, program, program.links[i + 1])
+            if route == NO_ITEM:
+                unclear = True
+            elif route >= 0 and ops[route].skipped:
+                return v_SKIP
+    return v_REFUSE if unclear else v_RUN
+
+
+cdef void _skip(Frame frame, Level* level, Program program, int32_t op) noexcept:
+    """Skip an operation: it passes its first input on."""
+    cdef Turn* turn = &program.turns[op]
+    cdef PyObject* passed = NULL
+    cdef int32_t item
+    frame.ops[level.ops + op].skipped = 1
+    frame.nodes += 1
+    if turn.inputs == turn.end:
+        return
+    item = program.links[turn.inputs]
+    if program.links[turn.inputs + 1] >= 0:
+        item = _chosen(frame, level, program, program.links[turn.inputs + 1])
+    if item >= 0:
+        passed = frame.ops[level.ops + item].result
+    elif item != NO_ITEM:
+        passed = frame.leaves[level.leaves + ~item]
+    XINCREF(passed)
+    frame.ops[level.ops + op].result = passed
+
+
+cdef inline bint _is_due(Level* level, Op* op) noexcept:
+    """Whether an operation belongs to this batch and has not had its turn."""
+    return 0 < op.wanted <= level.batch and op.result == NULL and not op.skipped
+
+
+cdef Py_ssize_t _left(Frame frame, Level* level) noexcept:
+    """How many operations, but for the target, no choice has made needed."""
+    cdef Program program = <Program>level.program
+    cdef Py_ssize_t count = 0, place
+    cdef Op* op
+    if program.choice_count:
+        for place in range(program.distinct - 1):
+            op = &frame.ops[level.ops + program.order[place]]
+            count += op.result == NULL and not op.skipped
+    return count
+
+
+cdef int _next_turn(Frame frame, double deadline) except -1:
+    """Find the operation whose turn it is: TURN if its place is found, ENDED if the target has none, or a signal."""
+    cdef Level* level = &frame.levels[frame.level_count - 1]
+    cdef Program program = <Program>level.program
+    cdef int32_t op, place, end
+    cdef Py_ssize_t due
+    cdef int verdict
+    cdef list group
+    while True:
+        if level.place == level.end:
+            _next_batch(frame, level, program)
+        op = program.order[level.place]
+        if not _is_due(level, &frame.ops[level.ops + op]):
+            level.place += 1
+            continue
+        end = level.place + 1
+        if program.instructions[op].is_async:  # those after it in the stage are too
+            end = level.end
+        due, group = 0, None
+        for place in range(level.place, end):
+            op = program.order[place]
+            if not _is_due(level, &frame.ops[level.ops + op]):
+                continue
+            due += 1
+            verdict = _judge(frame, level, program, op)
+            if verdict == v_REFUSE or (verdict == v_SKIP and op == program.count - 1):
+                frame._suspend()
+                frame.is_refused = True
+                return c_STEP
+            if verdict == v_SKIP_WITH and op == program.count - 1:
+                return c_ENDED
+            if verdict != v_RUN:
+                _skip(frame, level, program, op)
+            elif end == level.place + 1:
+                return c_TURN
+            else:
+                if group is None:
+                    group = []
+                group.append(op)
+        if group is not None:
+            if due == 1:
+                level.place = program.places[<Py_ssize_t>group[0]]
+                return c_TURN
+            frame.group = group
+            return c_GROUP
+        frame.credit -= 1
+        if frame.credit <= 0 and _is_over(frame, deadline):
+            return c_YIELD
+
+
+cdef int _check_inputs(Frame frame, Level* level, Py_ssize_t number) except -1:
+    """Whether what the arguments of an operation need is there."""
+    cdef Program program = <Program>level.program
+    cdef Py_ssize_t i
+    for i in range(program.turns[number].inputs, program.turns[number].end, 2):
+        if frame.ops[level.ops + program.links[i]].result == NULL:
+            raise RuntimeError(f"operation {number} needs the result of operation {program.links[i]}, which has not run")
+    return 0
+
+
 # The call of one operation. Arguments are borrowed from what the frame owns; containers are built and owned here.
 
 
@@ -4171,7 +4687,7 @@ cdef PyObject* _call_injected(Frame frame, Level* level, Py_ssize_t number, PyOb
         one = DICT_GET(<PyObject*>resources, TUPLE_ITEM(<PyObject*>program.injected, instruction.injected + held))
         if one == NULL:
             if PyErr_Occurred() == NULL:
-                _not_active(program, instruction.injected + held)
+                _not_active(program.injected[instruction.injected + held])
             break
         INCREF(one)
         small[top + held] = one
@@ -4212,10 +4728,10 @@ cdef PyObject** _assemble(Frame frame, Level* level, Py_ssize_t number, Py_ssize
     cdef Py_ssize_t room = instruction.codes_end - instruction.codes + instruction.injected_count + 2
     cdef PyObject** stack = <PyObject**>malloc(<size_t>(2 * room) * sizeof(PyObject*))
     cdef PyObject** made = stack + room  # containers in the order in which they were built, owned
-    cdef Py_ssize_t top = 1, made_count = 0, at, i
+    cdef Py_ssize_t top = 1, made_count = 0, at, i, count
     cdef dict resources = frame.resources
     cdef int32_t* codes = program.codes
-    cdef int32_t code
+    cdef int32_t code, choice = program.turns[number].choice if program.turns != NULL else 0
     cdef PyObject* one
     if stack == NULL:
         PyErr_NoMemory()
@@ -4231,8 +4747,8 @@ cdef PyObject** _assemble(Frame frame, Level* level, Py_ssize_t number, Py_ssize
     while at < instruction.codes_end:
         code = codes[at]
         if code >= 0:
-            one = ops[code].result
-            INCREF(one)
+            one = ops[code].result  # NULL: a route that was not chosen
+            XINCREF(one)
         elif code == t_ARGUMENT:
             one = values[codes[at + 1]]
             INCREF(one)
@@ -4242,6 +4758,29 @@ cdef PyObject** _assemble(Frame frame, Level* level, Py_ssize_t number, Py_ssize
         elif code == t_SHARED:
             one = made[codes[at + 1]]
             INCREF(one)
+        elif code == t_INJECT:
+            one = DICT_GET(<PyObject*>resources, TUPLE_ITEM(<PyObject*>program._names, codes[at + 1]))
+            if one == NULL:
+                if PyErr_Occurred() == NULL:
+                    _not_active(<object>TUPLE_ITEM(<PyObject*>program._names, codes[at + 1]))
+                break
+            INCREF(one)
+        elif code == t_ROUTER:
+            count = codes[at + 1]
+            one = NULL
+            if frame.choices[level.choices + choice] >= 0:
+                one = stack[top - count + 1 + frame.choices[level.choices + choice]]
+            choice += 1
+            if one == NULL:
+                _not_chosen(program.tasks[number])
+                break
+            INCREF(one)
+            for i in range(count):
+                top -= 1
+                XDECREF(stack[top])
+            INCREF(one)
+            made[made_count] = one
+            made_count += 1
         else:
             one = _build(code, stack + top - codes[at + 1], codes[at + 1],
                          leaves + codes[at + 2] if code == t_DICT else NULL)
@@ -4259,7 +4798,7 @@ cdef PyObject** _assemble(Frame frame, Level* level, Py_ssize_t number, Py_ssize
             one = DICT_GET(<PyObject*>resources, TUPLE_ITEM(<PyObject*>program.injected, instruction.injected + i))
             if one == NULL:
                 if PyErr_Occurred() == NULL:
-                    _not_active(program, instruction.injected + i)
+                    _not_active(program.injected[instruction.injected + i])
                 break
             INCREF(one)
             stack[top] = one
@@ -4275,17 +4814,23 @@ cdef PyObject** _assemble(Frame frame, Level* level, Py_ssize_t number, Py_ssize
         DECREF(made[made_count])
     while top > 1:
         top -= 1
-        DECREF(stack[top])
+        XDECREF(stack[top])
     free(stack)
     return NULL
 
 
-cdef int _not_active(Program program, Py_ssize_t index) noexcept:
+cdef void _not_active(name) noexcept:
     try:
-        _raise_not_active(program.injected[index])
-    except RuntimeError as error:
+        raise RuntimeError(f"resource {name!r} has gone while a program that injects it was running")
+    except BaseException as error:
         _set_error(error)
-    return 0
+
+
+cdef void _not_chosen(name) noexcept:
+    try:
+        raise RuntimeError(f"a Router among the arguments of {name!r} has not chosen")
+    except BaseException as error:
+        _set_error(error)
 
 
 cdef extern from "Python.h":
@@ -4294,10 +4839,6 @@ cdef extern from "Python.h":
 
 cdef void _set_error(object error) noexcept:
     PyErr_SetObject(type(error), error)
-
-
-cdef int _raise_not_active(name) except -1:
-    raise RuntimeError(f"resource {name!r} has gone while a program that injects it was running")
 
 
 cdef PyObject* _build(int32_t code, PyObject** items, Py_ssize_t count, PyObject** keys) noexcept:
@@ -4359,6 +4900,8 @@ cdef int _check_ready(Frame frame, Py_ssize_t number) except -1:
     frame._op(number)
     level = &frame.levels[frame.level_count - 1]
     instruction = &(<Program>level.program).instructions[number]
+    if (<Program>level.program).turns != NULL:
+        return _check_inputs(frame, level, number)
     at = instruction.codes
     while at < instruction.codes_end:
         code = (<Program>level.program).codes[at]
@@ -4445,10 +4988,22 @@ cdef int _run(Frame frame, double deadline, bint replaced) except -1:
             level = &frame.levels[frame.level_count - 1]
             if not (<Program>level.program).is_open or (<Program>level.program).epoch != frame.cache.epoch:
                 return c_YIELD  # judged again before its next node
-            if (<Program>level.program).group[level.place]:
+            if (<Program>level.program).turns != NULL:
+                signal = _next_turn(frame, deadline)
+                if signal == c_ENDED:  # the target is skipped with those that it comes after
+                    frame.op = frame.op_count - level.ops - 1
+                    value = <PyObject*>None
+                    INCREF(value)
+                    _return(frame, level, value)
+                    continue
+                if signal != c_TURN:
+                    return signal
+            elif (<Program>level.program).group[level.place]:
                 _note_group(frame, level)
                 return c_GROUP
             frame.op = (<Program>level.program).order[level.place]
+            if (<Program>level.program).instructions[frame.op].factory >= 0:
+                return c_MAPPED
             awaited = False
             value = _call_replaced(frame) if replaced else _call(frame, level, frame.op)
             if value == NULL:
@@ -4672,8 +5227,10 @@ cdef int _return(Frame frame, Level* level, PyObject* value) except -1:
     cdef int32_t parent = level.parent
     if parent < 0:
         frame.last = <Program>level.program
-    frame._pop()
     frame.nodes += 1
+    if (<Program>level.program).turns != NULL:
+        frame.nodes += _left(frame, level)
+    frame._pop()
     frame._complete(value, parent)
     return 0
 

@@ -47,6 +47,7 @@ AWAIT: Final = 2  #: ``frame.awaitable`` has yielded ``frame.yielded`` (or was n
 GROUP: Final = 3  #: the operations ``frame.group`` may run together; then settle()
 STEP: Final = 4  #: the expression ``frame.lazy`` needs full processing; then enter() or finish()
 FAILED: Final = 5  #: the operation ``frame.op`` has raised ``frame.error``; again() tries it once more
+MAPPED: Final = 6  #: the operation ``frame.op`` is a map: its items are evaluated elsewhere; then resume()
 
 # Items of a key.
 LEAF: Final = -1
@@ -561,7 +562,8 @@ class Operation:
     pushes its result, ARGUMENT j one of the values, LEAF k a leaf, INJECT a resource by name; LIST n, TUPLE n and
     DICT n k replace n items by a container (the keys of a dict are the leaves from k on), ROUTER n k by the chosen one
     (leaf k is the Router, the keys of its routes follow), KIND k turns a container into one like leaf k; SHARED k
-    pushes the k-th container again.
+    pushes the k-th container again. ``constant`` is the leaf that is its condition, where that is no lazy result,
+    ``factory`` the one that makes the items of a map.
     """
 
     callee: Any
@@ -575,6 +577,8 @@ class Operation:
     amounts: tuple[tuple[str, int], ...]
     after: tuple[int, ...]
     equal: int = -1  # the operation whose result is this one's too
+    constant: int = -1
+    factory: int = -1
 
 
 #: Types whose values are compared to find equal calls of pure tasks; others are equal only if they are one object.
@@ -687,6 +691,8 @@ class Trace:
             for item in parts.items:
                 self._tokens(item, registers)
         self.leaves += parts.leaves
+        constant = self._leaf(parts.condition) if flags & CONSTANT_CONDITION else -1
+        factory = self._leaf(lazy.factory) if flags & MAP else -1
         codes = None if flags & DIRECT else _postfix(parts.items, first, registers)
         operation = Operation(
             callee=callee,
@@ -699,12 +705,18 @@ class Trace:
             condition=registers[id(parts.condition)] if flags & CONDITION else -1,
             amounts=tuple((n, registers.get(id(v), LEAF) if _is_lazy(v) else LEAF) for n, v in parts.amounts),
             after=tuple(registers[id(one)] for one in parts.after),
+            constant=constant,
+            factory=factory,
         )
         self._policies(operation)
         if callee is not None and callee.pure:
             self._merge(callee, operation, registers, head)
         self.why += parts.why
         self.operations.append(operation)
+
+    def _leaf(self, value: Any) -> int:
+        self.leaves.append(value)
+        return len(self.leaves) - 1
 
     def _merge(self, callee: Callee, operation: Operation, registers: dict[int, int], head: int) -> None:
         """Note which earlier call of the same pure task this one is equal to."""
@@ -787,7 +799,7 @@ class _Parts:
             raise _problem("target", lazy)
         self.flags = MAP if mapped else 0
         self.leaves: list[Any] = []
-        self.why: list[str] = ["map"] if mapped else []
+        self.why: list[str] = []
         self._memo: dict[int, Any] = {}
         self._routers = routers
         self._made = 0
@@ -808,12 +820,12 @@ class _Parts:
                 self.condition = LazyResult(_gather, (self.condition,), {})
             elif type(self.condition) is Task:
                 raise _problem("passed", (self._name(), "run_if"), self.condition)
-            self._cold(CONDITION if _is_lazy(self.condition) else CONSTANT_CONDITION, "run_if")
+            self.flags |= CONDITION if _is_lazy(self.condition) else CONSTANT_CONDITION
         if lazy._constraints:
             self._cold(CONSTRAINTS, "with_constraints")
             self.amounts = list(lazy._constraints.requirements.items())
         if lazy._list:
-            self._cold(AFTER, "after")
+            self.flags |= AFTER
             self.after = list(lazy._list)
         if getattr(lazy, "_jump_selector", None) is not None:
             self._cold(JUMP, "jump")
@@ -835,7 +847,6 @@ class _Parts:
         if cls is Task and position >= 0:
             raise _problem("passed", self._shown(position), value)
         if cls is Inject:
-            self.why.append("inject marker as an argument")
             return [INJECT, value.resource_name]
         if cls is not Router and not isinstance(value, (list, tuple, dict)):
             return [LEAF]
@@ -875,7 +886,6 @@ class _Parts:
             tokens.append(item)
             stack[-1].found = True
         elif cls is Inject:
-            self.why.append("inject marker as an argument")
             tokens += [INJECT, item.resource_name]
             stack[-1].found = True
         elif cls is Router or isinstance(item, (list, tuple, dict)):
@@ -910,7 +920,6 @@ class _Parts:
             tokens += [ROUTER, len(items)]
             self.leaves += (router, *router.routes)
             opened.found = True
-            self.why.append("router")
         else:
             base = list if isinstance(item, list) else tuple if isinstance(item, tuple) else dict
             items = list(_items_of(item))
@@ -1138,7 +1147,38 @@ class Instruction:
     keywords: tuple[str, ...]
     codes: tuple[tuple[Any, ...], ...] | None
     injected: tuple[str, ...]
-    is_async: bool
+    is_async: bool  # or a map: what waits for others
+    is_map: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What decides whether an operation runs.
+
+    A register as ``condition``, or a leaf as ``constant``, that is not true skips it; so does one of ``after`` that was
+    skipped, and an input without a value. ``inputs`` are the registers that its arguments need, each with the number of
+    the Router that it is the selector of, or -1; a skipped operation passes the value of the first one on. ``choice`` is
+    the number of its first Router.
+    """
+
+    condition: int
+    constant: int
+    after: tuple[int, ...]
+    inputs: tuple[tuple[int, int], ...]
+    choice: int
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A Router: leaf ``router``, chosen by the register ``selector`` for ``consumer``.
+
+    ``routes`` are registers or, as ~k, leaves.
+    """
+
+    consumer: int
+    selector: int
+    router: int
+    routes: tuple[int, ...]
 
 
 class Program:
@@ -1154,6 +1194,10 @@ class Program:
         self.instructions = instructions
         self.order: list[int] = []
         self.groups: dict[int, int] = {}
+        self.turns: list[Turn] = []  # by operation; empty where all of them run, one after the other
+        self.choices: list[Choice] = []
+        self.ends: list[int] = []  # by place in the order: where its stage ends
+        self.places: dict[int, int] = {}  # in the order, by operation
         self.requires: tuple[str, ...] = ()
         self.tasks: tuple[str, ...] = ()
         self.why: tuple[str, ...] = ()
@@ -1216,7 +1260,10 @@ def compile_program(frame: Frame, offsets: Sequence[int], indices: Sequence[int]
     program = Program(array.array("q", traced.key).tobytes(), traced.names, instructions)
     # Full processing sets up every injected default, also one that the call overrides.
     injects = [inject for o in traced.operations if o.callee is not None for inject in o.callee.injects]
-    program.requires = tuple(sorted({name for _, _, name in injects}))
+    marked = {code[1] for o in traced.operations for code in o.codes or () if code[0] == INJECT}
+    program.requires = tuple(sorted(marked.union(name for _, _, name in injects)))
+    if any(map(_has_turn, traced.operations)):
+        program.turns = [_turn(op, operation, alias, program.choices) for op, operation in enumerate(traced.operations)]
     _schedule(program, traced.operations, offsets, indices, why)
     program.why = tuple(dict.fromkeys(why))
     program.hot = not why
@@ -1226,20 +1273,20 @@ def compile_program(frame: Frame, offsets: Sequence[int], indices: Sequence[int]
 
 
 def _instruction(operation: Operation, alias: Sequence[int], why: list[str]) -> Instruction:
-    callee = operation.callee
+    callee, is_map = operation.callee, bool(operation.flags & MAP)
     npos = len(operation.values) - len(operation.keywords)
-    if callee is None:
-        return Instruction(npos, operation.keywords, operation.codes, (), False)
-    if callee.mode is not None:
-        why.append(f"mode={callee.mode!r}")
-    if operation.flags & RETRY and any(code[0] in (LIST, TUPLE, DICT) for code in operation.codes or ()):
-        why.append("a retried call keeps the containers that were made for its first attempt")
-    missing = [p for p in callee.injects if not 0 <= p[1] < npos and p[0] not in operation.keywords]
-    if any(position == -2 for _, position, _ in missing):
-        why.append("positional-only injected parameter")
     codes = operation.codes
     if codes is not None:
         codes = tuple((alias[code[0]],) if code[0] >= 0 else code for code in codes)
+    if callee is None or is_map:
+        return Instruction(npos, operation.keywords, codes, (), True, True)
+    if callee.mode is not None:
+        why.append(f"mode={callee.mode!r}")
+    if operation.flags & RETRY and any(code[0] in (LIST, TUPLE, DICT, ROUTER) for code in codes or ()):
+        why.append("a retried call keeps the arguments that were put together for its first attempt")
+    missing = [p for p in callee.injects if not 0 <= p[1] < npos and p[0] not in operation.keywords]
+    if any(position == -2 for _, position, _ in missing):
+        why.append("positional-only injected parameter")
     if missing and codes is None:
         codes = tuple((ARGUMENT, position) for position in range(len(operation.values)))
     keywords = (*operation.keywords, *(name for name, _, _ in missing))
@@ -1258,7 +1305,7 @@ def _schedule(
     distinct = [op for op, operation in enumerate(operations) if operation.equal < 0]
     for stage in range(len(offsets) - 1):
         members = [distinct[i] for i in indices[offsets[stage] : offsets[stage + 1]] if i < len(distinct)]
-        if any(not _reads(program.instructions[i]) <= done for i in members):
+        if any(not _reads(program, i) <= done for i in members):
             why.append(UNSOUND)
             return
         together = [i for i in members if program.instructions[i].is_async]
@@ -1266,20 +1313,63 @@ def _schedule(
         if len(together) > 1:
             program.groups[len(program.order)] = len(together)
         program.order += together
+        program.ends += [len(program.order)] * len(members)
         done.update(members)
+    program.places = {op: place for place, op in enumerate(program.order)}
     complete = len(program.order) == len(done) == len(distinct)
     if not complete or program.order[-1] != len(operations) - 1:
         why.append(UNSOUND)
 
 
-def _reads(instruction: Instruction) -> set[int]:
-    return {code[0] for code in instruction.codes or () if code[0] >= 0}
+def _reads(program: Program, op: int) -> set[int]:
+    """The operations that one waits for, for whatever reason."""
+    reads = {code[0] for code in program.instructions[op].codes or () if code[0] >= 0}
+    if program.turns:
+        turn = program.turns[op]
+        reads.update(one for one in (turn.condition, *turn.after) if one >= 0)
+    return reads
 
 
-def assemble(
-    codes: Sequence[tuple[int, ...]], values: Sequence[Any], leaves: Sequence[Any], registers: Sequence[Any]
-) -> list[Any]:
-    """Run stack codes (see ``Instruction``) and return what is on the stack at the end."""
+def _has_turn(operation: Operation) -> bool:
+    """Whether something else than its place in the plan decides when, or whether, an operation runs."""
+    if operation.flags & (CONDITION | CONSTANT_CONDITION | AFTER):
+        return True
+    return any(code[0] == ROUTER for code in operation.codes or ())
+
+
+def _turn(op: int, operation: Operation, alias: Sequence[int], choices: list[Choice]) -> Turn:
+    """Read off the stack codes of an operation what its arguments need; its Routers are added to ``choices``."""
+    first = len(choices)
+    inputs: list[tuple[int, int]] = []
+    stack: list[tuple[list[tuple[int, int]], int]] = []  # inputs, and the item itself: a register or ~leaf
+    for code in operation.codes or ():
+        kind = code[0]
+        if kind >= 0:
+            stack.append(([(alias[kind], -1)], alias[kind]))
+        elif kind == ROUTER:
+            items = stack[-code[1] :]
+            del stack[-code[1] :]
+            selector = items[0][1]
+            choices.append(Choice(op, selector, code[2], tuple(item for _, item in items[1:])))
+            stack.append(([(selector, len(choices) - 1)], 0))
+        elif kind in (LIST, TUPLE, DICT):
+            items = stack[len(stack) - code[1] :]
+            del stack[len(stack) - code[1] :]
+            stack.append(([one for found, _ in items for one in found], 0))
+        elif kind != KIND:  # whatever is shared was found before
+            stack.append(([], ~code[1] if kind == LEAF else 0))
+    for found, _ in stack:
+        inputs += found
+    condition = alias[operation.condition] if operation.condition >= 0 else -1
+    after = tuple(alias[one] for one in operation.after)
+    return Turn(condition, operation.constant, after, tuple(dict.fromkeys(inputs)), first)
+
+
+def assemble(frame: Frame, level: _Level, op: int) -> list[Any]:
+    """Run the stack codes of an operation and return what is on the stack at the end."""
+    leaves, registers, values = level.trace.leaves, level.registers, level.trace.operations[op].values
+    codes = level.program.instructions[op].codes or ()
+    chosen = iter(level.flow.chosen[level.program.turns[op].choice :] if level.flow is not None else ())
     stack: list[Any] = []
     made: list[Any] = []
     for code in codes:
@@ -1292,11 +1382,15 @@ def assemble(
             stack.append(leaves[code[1]])
         elif kind == SHARED:
             stack.append(made[code[1]])
+        elif kind == INJECT:
+            stack.append(frame.resources[code[1]])
         else:
             count = code[1]
             items = stack[len(stack) - count :]
             del stack[len(stack) - count :]
-            if kind == DICT:
+            if kind == ROUTER:
+                made.append(items[1 + next(chosen)])
+            elif kind == DICT:
                 made.append(dict(zip(leaves[code[2] : code[2] + count], items, strict=True)))
             else:
                 made.append(items if kind == LIST else tuple(items))
@@ -1407,24 +1501,144 @@ class _Dropper:
 # ----------------------------------------------------------------------------------------------------- frame and loop
 
 
+#: In a register: the operation has no value (yet).
+_NOTHING: Any = object()
+
+
 class _Level:
     """An expression being evaluated: its program, what was traced, the results so far."""
 
-    __slots__ = ("parent", "path", "pc", "program", "registers", "trace")
+    __slots__ = ("flow", "parent", "path", "pc", "program", "registers", "trace")
 
     def __init__(self, program: Program, trace: Trace, parent: int, path: int) -> None:
         self.program = program
         self.trace = trace
-        self.registers: list[Any] = [None] * len(trace.operations)
+        self.registers: list[Any] = [_NOTHING] * len(trace.operations)
         self.pc = 0
+        self.flow = _Flow(program, trace.leaves, self.registers) if program.turns else None
         self.parent = parent  # the operation of the level below that waits for this value
         self.path = path  # of the operations that wait below, 0 at the bottom
+
+
+#: What a turn comes to: the operation runs, is skipped, is skipped with those it comes after, or cannot be judged here.
+_RUN: Final = 0
+_SKIP: Final = 1
+_SKIP_WITH: Final = 2
+_REFUSE: Final = 3
+
+_UNKNOWN: Final = -1  # what a Router chooses
+_NO_ROUTE: Final = -2
+
+
+def _route(router: Router, choice: Any) -> int:
+    """The number of the route that a selector's value names; what cannot be a key names none."""
+    try:
+        route = router.routes.get(choice, _NOTHING)
+    except TypeError:
+        return _NO_ROUTE
+    return next((j for j, one in enumerate(router.routes.values()) if one is route), _NO_ROUTE)
+
+
+class _Flow:
+    """Which operations of a level are skipped, and which are needed whatever the open choices turn out to be.
+
+    Operations run in batches: those of the first stage that has any which are needed and have not run. What a choice
+    makes needed belongs to the next batch. Operations that no choice ever needs do not run.
+    """
+
+    __slots__ = ("_leaves", "_program", "_registers", "_wanted", "back", "batch", "chosen", "end", "skipped")
+
+    def __init__(self, program: Program, leaves: Sequence[Any], registers: list[Any]) -> None:
+        self._program = program
+        self._leaves = leaves
+        self._registers = registers
+        self.skipped = [False] * len(registers)
+        self.chosen = [_UNKNOWN] * len(program.choices)  # by Router: the number of its route
+        self._wanted = [0] * len(registers)  # the batch from which on an operation is needed, 0: from none
+        self.batch = 0
+        self.end = 0  # of the stage of this batch, as a place in the order
+        self.back = 0  # the first place that the next batch may have to go back to
+        self._want(len(registers) - 1)
+
+    def next_batch(self, place: int) -> int:
+        """The stage is through: choose, and return the place to go on at."""
+        for number, choice in enumerate(self._program.choices):
+            value = self._registers[choice.selector]
+            if self.chosen[number] == _UNKNOWN and value is not _NOTHING:
+                self.chosen[number] = _route(self._leaves[choice.router], value)
+                route = self._route_of(number)
+                if self._wanted[choice.consumer] and route >= 0:
+                    self._want(route)
+        self.batch += 1
+        place, self.back = min(place, self.back), len(self._program.order)
+        self.end = self._program.ends[place]
+        return place
+
+    def _route_of(self, number: int) -> int:
+        """The register, or as ~k the leaf, that a Router has chosen; a leaf that there is not if it has not."""
+        chosen = self.chosen[number]
+        return self._program.choices[number].routes[chosen] if chosen >= 0 else ~len(self._leaves)
+
+    def _want(self, op: int) -> None:
+        """An operation, and with it all that it needs, belongs to the next batch."""
+        stack = [op]
+        while stack:
+            one = stack.pop()
+            if self._wanted[one]:
+                continue
+            self._wanted[one] = self.batch + 1
+            self.back = min(self.back, self._program.places[one])
+            turn = self._program.turns[one]
+            stack += [needed for needed in (turn.condition, *turn.after) if needed >= 0]
+            for register, number in turn.inputs:
+                stack.append(register)
+                if number >= 0 and self._route_of(number) >= 0:
+                    stack.append(self._route_of(number))
+
+    def is_due(self, op: int) -> bool:
+        """Whether an operation belongs to this batch and has not had its turn."""
+        return 0 < self._wanted[op] <= self.batch and self._registers[op] is _NOTHING and not self.skipped[op]
+
+    def left(self) -> int:
+        """How many operations have not had a turn."""
+        return sum(self._registers[op] is _NOTHING and not self.skipped[op] for op in self._program.order)
+
+    def judge(self, op: int) -> int:
+        """Whether an operation runs when its turn has come."""
+        turn, registers = self._program.turns[op], self._registers
+        if turn.constant >= 0 and not self._leaves[turn.constant]:
+            return _SKIP
+        if turn.condition >= 0 and (self.skipped[turn.condition] or not registers[turn.condition]):
+            return _SKIP
+        if any(self.skipped[one] for one in turn.after):
+            return _SKIP_WITH
+        unclear = False
+        for register, number in turn.inputs:
+            if registers[register] is _NOTHING:
+                return _SKIP
+            if number >= 0:
+                unclear = unclear or self.chosen[number] < 0
+                if self._route_of(number) >= 0 and self.skipped[self._route_of(number)]:
+                    return _SKIP
+        return _REFUSE if unclear else _RUN
+
+    def skip(self, op: int) -> None:
+        """Skip an operation: it passes its first input on."""
+        self.skipped[op] = True
+        if self._program.turns[op].inputs:
+            item, number = self._program.turns[op].inputs[0]
+            if number >= 0:
+                item = self._route_of(number)
+            if item >= 0:
+                self._registers[op] = self._registers[item]
+            elif ~item < len(self._leaves):
+                self._registers[op] = self._leaves[~item]
 
 
 class _Pending:
     """An expression that waits for full processing."""
 
-    __slots__ = ("lazy", "parent", "path", "program", "results", "trace")
+    __slots__ = ("lazy", "parent", "path", "program", "refused", "results", "trace")
 
     def __init__(self, lazy: Any, trace: Trace, program: Program | None, parent: int, path: int) -> None:
         self.lazy = lazy
@@ -1433,6 +1647,7 @@ class _Pending:
         self.parent = parent
         self.path = path
         self.results: dict[int, Any] = {}  # of operations that have run hot before
+        self.refused = False
 
 
 class Frame:
@@ -1488,6 +1703,11 @@ class Frame:
         return self._pending.results
 
     @property
+    def refused(self) -> bool:
+        """Whether the step that waits was running hot, and only full processing can tell what becomes of it."""
+        return self._pending.refused
+
+    @property
     def depth(self) -> int:
         """Levels in evaluation."""
         return len(self._levels) + (self._waiting is not None)
@@ -1516,7 +1736,7 @@ class Frame:
 
     def name_of(self, op: int) -> str:
         """Return the name of the task of an operation of the top level."""
-        return cast(str, self._levels[-1].trace.operations[op].callee.name)
+        return _name_of(self._levels[-1].trace.operations[op])
 
     def func_of(self, op: int) -> Any:
         """Return the function of an operation of the top level."""
@@ -1525,6 +1745,12 @@ class Frame:
     def is_async(self, op: int) -> bool:
         """Return whether the function of an operation of the top level is a coroutine function."""
         return self._levels[-1].program.instructions[op].is_async
+
+    def factory_of(self, op: int) -> Any:
+        """Return what makes the items of an operation of the top level; None if it is no map."""
+        level = self._levels[-1]
+        factory = level.trace.operations[op].factory
+        return level.trace.leaves[factory] if factory >= 0 else None
 
     def retry_of(self, op: int) -> Any:
         """Return the retry policy of an operation of the top level, or None."""
@@ -1562,7 +1788,9 @@ class Frame:
         self.steps -= 1  # it is not a hot step after all
         lazy = level.trace.operations[-1].lazy
         self._waiting = pending = _Pending(lazy, level.trace, level.program, level.parent, level.path)
-        pending.results = {i: level.registers[i] for i in level.program.order[: level.pc]}
+        skipped = level.flow.skipped if level.flow is not None else ()
+        found = {op: level.registers[op] for op in level.program.order if level.registers[op] is not _NOTHING}
+        pending.results = {op: value for op, value in found.items() if not (skipped and skipped[op])}
 
     def resume(self, value: Any) -> None:
         """Give the value of the awaitable."""
@@ -1578,7 +1806,7 @@ class Frame:
         level = self._levels[-1]
         for op, value in zip(self.group, values, strict=True):
             level.registers[op] = value
-        level.pc += len(self.group)
+        level.pc = level.pc + len(self.group) if level.flow is None else level.flow.end
         self.nodes += len(self.group)
         self.group = []
 
@@ -1629,12 +1857,12 @@ class Frame:
     def _deliver(self, value: Any) -> None:
         """Take what the function of operation ``op`` returned."""
         level = self._levels[-1]
-        following = continuation(value, level.trace.operations[self.op].callee.name)
+        following = continuation(value, _name_of(level.trace.operations[self.op]))
         if self.op == len(level.trace.operations) - 1:
             self._levels.pop()
             if level.parent < 0:
                 self.last = level.program
-            self.nodes += 1
+            self.nodes += 1 if level.flow is None else level.flow.left()
             if following is None:
                 self._complete(value, level.parent)
             else:
@@ -1646,11 +1874,45 @@ class Frame:
         else:
             self._push(following, self.op)
 
+    def _turn(self, level: _Level) -> int | None:
+        """Find the operation whose turn it is; None when there is one, else what run() has to do or to say."""
+        flow, order = cast(_Flow, level.flow), level.program.order
+        while True:
+            if level.pc == flow.end:
+                level.pc = flow.next_batch(level.pc)
+            op = order[level.pc]
+            if not flow.is_due(op):
+                level.pc += 1
+                continue
+            due = [op]
+            if level.program.instructions[op].is_async:  # those after it in the stage are too
+                due = [one for one in order[level.pc : flow.end] if flow.is_due(one)]
+            group = []
+            for one in due:
+                verdict = flow.judge(one)
+                if verdict == _REFUSE or (verdict == _SKIP and one == order[-1]):
+                    self.suspend()
+                    self._pending.refused = True
+                    return STEP
+                if verdict == _RUN:
+                    group.append(one)
+                elif one == order[-1]:
+                    return DONE
+                else:
+                    flow.skip(one)
+                    self.nodes += 1
+            if group and len(due) == 1:
+                return None
+            if group:
+                self.group = group
+                return GROUP
+
 
 def _name_of(operation: Operation) -> str:
-    if operation.callee is not None:
+    if operation.factory < 0:
         return cast(str, operation.callee.name)
-    return f"map({getattr(operation.lazy.factory, 'name', 'factory')})"
+    name = getattr(operation.lazy.factory, "name", None)
+    return f"map({name})" if isinstance(name, str) else "map(factory)"
 
 
 def _values(frame: Frame, level: _Level, op: int) -> tuple[list[Any], tuple[str, ...]]:
@@ -1658,7 +1920,7 @@ def _values(frame: Frame, level: _Level, op: int) -> tuple[list[Any], tuple[str,
     instruction = level.program.instructions[op]
     if instruction.codes is None:
         return list(operation.values), instruction.keywords
-    values = assemble(instruction.codes, operation.values, level.trace.leaves, level.registers)
+    values = assemble(frame, level, op)
     values += [frame.resources[name] for name in instruction.injected]
     return values, instruction.keywords
 
@@ -1691,11 +1953,13 @@ def run(frame: Frame, deadline: float) -> int:
             level = frame._levels[-1]
             if not level.program.open or level.program.epoch != frame.cache.epoch:
                 return YIELD
-            size = level.program.groups.get(level.pc)
-            if size is not None:
-                frame.group = level.program.order[level.pc : level.pc + size]
-                return GROUP
+            signal = _next_node(frame, level)
             frame.op = level.program.order[level.pc]
+            if signal == DONE:  # the target is skipped with those that it comes after
+                frame._deliver(None)
+                continue
+            if signal is not None:
+                return signal
             awaited = False
             try:
                 value = _execute_hot_node(frame, frame.op)
@@ -1711,6 +1975,20 @@ def run(frame: Frame, deadline: float) -> int:
         frame._deliver(value)
         if _monotonic() >= deadline and not frame._done:
             return YIELD
+
+
+def _next_node(frame: Frame, level: _Level) -> int | None:
+    """Look for the operation that is called next; a signal if there is something else to do."""
+    if level.flow is not None:
+        signal = frame._turn(level)
+        if signal is not None:
+            return signal
+    else:
+        size = level.program.groups.get(level.pc)
+        if size is not None:
+            frame.group = level.program.order[level.pc : level.pc + size]
+            return GROUP
+    return MAPPED if level.program.instructions[level.program.order[level.pc]].is_map else None
 
 
 def walks() -> int:

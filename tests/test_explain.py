@@ -39,14 +39,35 @@ def test_a_plain_expression_is_hot() -> None:
     assert told.requires == ()
 
 
+HOT = [
+    pytest.param(lambda: add(lazy(1).run_if(add(1, 0))), id="condition"),
+    pytest.param(lambda: add(lazy(1).run_if(True)), id="constant condition"),
+    pytest.param(lambda: add(lazy(1).after(add(2))), id="after"),
+    pytest.param(lambda: add(cs.Router(add(1), {1: add(2)})), id="router"),
+    pytest.param(lambda: add(down.map(n=[1])), id="map"),
+    pytest.param(lambda: add([cs.inject("r"), add(1)]), id="marker"),
+    pytest.param(lambda: add(lazy(1).with_retry(2)), id="retry"),
+    pytest.param(lambda: add(cs.Param("n", default=1)), id="parameter"),
+]
+
+
+@pytest.mark.parametrize("make", HOT)
+def test_what_a_program_honours_is_hot(make: Any) -> None:
+    """Neither the whole nor a part gives a reason, and the kernel agrees."""
+    told, frame = cs.explain(make()), _kernel.Frame(_kernel.ProgramCache(), {}, False)
+    frame.begin(make())
+    program = _kernel.compile_program(frame, *_kernel.layers(frame))
+    frame.close()
+
+    assert told.tier == "hot"
+    assert told.why == ()
+    assert all(part.tier == "hot" and not part.why for part in told.parts)
+    assert program.hot
+
+
 NOT_HOT = [
-    pytest.param(lambda: add(lazy(1).run_if(add(1, 0))), "run_if()", id="condition"),
     pytest.param(lambda: add(lazy(1).with_constraints(gpu=1)), "with_constraints()", id="constraints"),
     pytest.param(lambda: add(lazy(1).with_cache(object())), "with_cache()", id="cache"),
-    pytest.param(lambda: add(lazy(1).after(add(2))), "after()", id="after"),
-    pytest.param(lambda: add(cs.Router(add(1), {1: add(2)})), "a Router", id="router"),
-    pytest.param(lambda: add(down.map(n=[1])), "map()", id="map"),
-    pytest.param(lambda: add([cs.inject("r"), add(1)]), "inject(...) marker", id="marker"),
     pytest.param(lambda: add(type("Bag", (list,), {})([add(1)])), "container of type Bag", id="container"),
     pytest.param(lambda: add(cs.task(lambda: 1, name="t", mode="blocking")()), "mode='blocking'", id="thread"),
     pytest.param(lambda: add(cs.task(lambda: 1, name="t", mode="compute")()), "mode='compute'", id="process"),

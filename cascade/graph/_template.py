@@ -37,13 +37,12 @@ class Call:
 class Proto:
     """What the nodes of one position have in common in all expressions of a template."""
 
-    __slots__ = ("constant", "has_markers", "keys", "literals", "mapped", "needs")
+    __slots__ = ("has_markers", "keys", "literals", "mapped", "needs")
 
     def __init__(self, operation: Any) -> None:
         npos = len(operation.values) - len(operation.keywords)
         self.keys = (*map(str, range(npos)), *operation.keywords)
         self.mapped = bool(operation.flags & _kernel.MAP)
-        self.constant = bool(operation.flags & _kernel.CONSTANT_CONDITION)
         self.literals = tuple(_literals(operation, self.keys))
         self.needs = tuple(dict.fromkeys(code[0] for code in operation.codes or () if code[0] >= 0))
         self.has_markers = any(code[0] == _kernel.INJECT for code in operation.codes or ())
@@ -57,7 +56,7 @@ class Proto:
         needed = {op: nodes[node_of[op]] for op in self.needs}
         attributes["call"] = Call(values, operation.keywords, operation.codes, leaves, needed)
         if self.mapped:
-            _bind_map(attributes, lazy.factory)
+            _bind_map(attributes, leaves[operation.factory])
         else:
             attributes["name"] = callee.name
             attributes["callable_obj"] = callee.func
@@ -66,11 +65,12 @@ class Proto:
             attributes["injects"] = callee.injects
             attributes["has_complex_inputs"] = self.has_markers or bool(callee.injects)
         attributes["retry_policy"] = operation.retry
-        if operation.flags > _kernel.RETRY | _kernel.DIRECT:
+        if operation.flags & _kernel.CACHE:
             attributes["cache_policy"] = lazy._cache_policy
+        if operation.flags & _kernel.CONSTRAINTS:
             attributes["constraints"] = lazy._constraints
-            if self.constant:
-                attributes["constant_condition"] = (lazy._condition,)
+        if operation.constant >= 0:
+            attributes["constant_condition"] = (leaves[operation.constant],)
         return node
 
 

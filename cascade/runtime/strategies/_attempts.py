@@ -11,6 +11,7 @@ from cascade import _kernel
 from cascade.runtime._concurrency import resume_started
 from cascade.runtime.events import TaskExecutionFinished, TaskExecutionStarted, TaskRetrying
 from cascade.runtime.exceptions import TaskArgumentError, argument_error
+from cascade.runtime.strategies._items import Items
 from cascade.runtime.strategies._runs import Run
 
 __all__ = ["Attempts"]
@@ -47,8 +48,24 @@ class Attempts:
         frame.again()
         frame.resume(await self._retry(op, error, time.perf_counter()))
 
-    async def call(self, op: int) -> Any:
+    async def fan_out(self, items: Items) -> None:
+        """Evaluate the items of the map whose turn it is and give the frame their values."""
+        op = self.frame.op
+        self.frame.resume(await self._map(op, items))
+
+    async def _map(self, op: int, items: Items) -> Any:
+        frame, started = self.frame, time.perf_counter()
+        try:
+            return await items.of_call(frame, op)
+        except BaseException as error:
+            self._publish(TaskExecutionStarted, op)
+            self._finished(op, started, status="Failed", error=f"{type(error).__name__}: {error}")
+            raise
+
+    async def call(self, op: int, items: Items) -> Any:
         """Call an operation of a group."""
+        if self.frame.factory_of(op) is not None:
+            return await self._map(op, items)
         started = time.perf_counter()
         try:
             return await self._invoke(op)

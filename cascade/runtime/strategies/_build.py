@@ -101,13 +101,15 @@ def build_warm(expression: Any, program: Any) -> Built:
 class _Common:
     """What an operation has in common in all expressions with one key, without its values."""
 
-    __slots__ = ("after", "amounts", "codes", "condition", "flags", "keywords")
+    __slots__ = ("after", "amounts", "codes", "condition", "constant", "factory", "flags", "keywords")
 
     def __init__(self, operation: Any) -> None:
         self.keywords = operation.keywords
         self.codes = operation.codes
         self.flags = operation.flags
         self.condition = operation.condition
+        self.constant = operation.constant
+        self.factory = operation.factory
         self.amounts = operation.amounts
         self.after = operation.after
 

@@ -10,13 +10,14 @@ from cascade import _kernel
 from cascade.graph.model import Node
 from cascade.runtime._concurrency import Expand, drive, run_together
 from cascade.runtime.strategies._runs import Run, Scope
+from cascade.runtime.strategies._telling import hot_id
 from cascade.spec.protocols import StateBackend
 
 __all__ = ["Items"]
 
 
 class Items:
-    """The sub-graph runner of one step."""
+    """The sub-graph runner of one step, or of the maps of a hot program that begin together."""
 
     __slots__ = ("_turn", "run", "scope", "strategy")
 
@@ -34,6 +35,21 @@ class Items:
     def _nested(self, where: str) -> Scope:
         through = self.run.backend if self.run.through and self.scope.top else None
         return self.scope.nested(where, through)
+
+    async def of_call(self, frame: Any, op: int) -> Any:
+        """Evaluate the items of a map that a hot program calls; the frame has its arguments."""
+        _, kwargs = frame.arguments(op)
+        node = Node(
+            structural_id=f"{hot_id(frame.program, op)}{frame.path:x}",
+            name=frame.name_of(op),
+            node_type="map",
+            mapping_factory=frame.factory_of(op),
+            retry_policy=frame.retry_of(op),
+        )
+        run, processor = self.run, self.strategy.node_processor
+        return await processor._execute_map_node(
+            node, kwargs, self.scope.resources, run.run_id, run.params, run.backend, self
+        )
 
     def bulk(self, node: Node, kwargs: dict[str, Any], count: int) -> dict[str, list[Any]] | None:
         """Return the arguments of all items, by parameter, if their calls can run one after the other in one frame.

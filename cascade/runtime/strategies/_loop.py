@@ -4,6 +4,7 @@
           ^                        +--> YIELD     others run; constraints, subscribers and parts are looked at again
           |                        +--> AWAIT     a lone coroutine is driven in this Task
           |                        +--> GROUP     several coroutines run together
+          |                        +--> MAPPED    the items of a map are evaluated
           |                        +--> FAILED    retry, or publish and raise
           +------- finish(value) --+--> STEP      known template: hot now, or warm; unknown: cold
 
@@ -14,6 +15,7 @@ of its expression, its place in the plan and the results so far. A level of recu
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from contextlib import ExitStack
 from typing import Any
 
@@ -21,13 +23,17 @@ from cascade import _kernel
 from cascade.graph.model import Node
 from cascade.runtime import _evaluation
 from cascade.runtime._concurrency import run_together
-from cascade.runtime.events import TaskExecutionFinished, TaskExecutionStarted
+from cascade.runtime.events import TaskExecutionFinished, TaskExecutionStarted, TaskSkipped
 from cascade.runtime.strategies._attempts import Attempts
 from cascade.runtime.strategies._build import Built, Packed, build_warm, compile_unseen, unpack
+from cascade.runtime.strategies._items import Items
 from cascade.runtime.strategies._runs import Run, Scope, StepState, clear
 from cascade.runtime.strategies._stages import StageLoop
 
 __all__ = ["Evaluation"]
+
+#: What a step publishes unless it runs hot.
+_EVENTS = (TaskExecutionStarted, TaskExecutionFinished, TaskSkipped)
 
 
 class Evaluation(_evaluation.Evaluation):
@@ -103,14 +109,20 @@ class Evaluation(_evaluation.Evaluation):
                     await self._yield()
                 return await self._step(waited)
             elif signal == _kernel.GROUP:
-                members = (run.taking_part(self._member(op)) for op in frame.group)
+                items = Items(self.strategy, run, self.scope)
+                members = (run.taking_part(self._member(op, items)) for op in frame.group)
                 frame.settle(await run.away(run_together(members)))
             else:
-                if self.attempts is None:
-                    self.attempts = Attempts(self.strategy, run, frame)
-                is_new = signal == _kernel.AWAIT
-                await run.away(self.attempts.resume() if is_new else self.attempts.again())
+                await run.away(self._attend(signal))
             signal = None
+
+    def _attend(self, signal: int) -> Awaitable[None]:
+        """Bring the operation that is going on to its value, which the frame is given."""
+        if self.attempts is None:
+            self.attempts = Attempts(self.strategy, self.run, self.frame)
+        if signal == _kernel.MAPPED:
+            return self.attempts.fan_out(Items(self.strategy, self.run, self.scope))
+        return self.attempts.resume() if signal == _kernel.AWAIT else self.attempts.again()
 
     def _done(self) -> tuple[Any]:
         frame = self.frame
@@ -131,10 +143,10 @@ class Evaluation(_evaluation.Evaluation):
         if not frame.waiting and not gate.allows(frame.program):
             frame.suspend()
 
-    async def _member(self, op: int) -> Any:
+    async def _member(self, op: int, items: Items) -> Any:
         """Call one operation of a group, in an asyncio Task of its own, and return its final value."""
         frame, run = self.frame, self.run
-        value = await run.away(Attempts(self.strategy, run, frame).call(op))
+        value = await run.away(Attempts(self.strategy, run, frame).call(op, items))
         asked = self.strategy.expansion(value, frame.name_of(op), str(op), run, self.scope)
         if asked is None:
             return value
@@ -176,11 +188,11 @@ class Evaluation(_evaluation.Evaluation):
         return frame.program
 
     def _may_enter(self, program: Any, is_cold: bool) -> bool:
-        if program is None or self.run.through or self.frame.results or not self.strategy.gate.allows(program):
+        frame = self.frame
+        if program is None or self.run.through or frame.refused or frame.results or not self.strategy.gate.allows(program):
             return False
         # A step that has just been built publishes its events; it may be skipped only when nobody would get them.
-        wants = self.strategy.tell.wants
-        return not (is_cold and (wants(TaskExecutionStarted) or wants(TaskExecutionFinished)))
+        return not is_cold or not any(map(self.strategy.tell.wants, _EVENTS))
 
     def _set_up(self, needed: set[str]) -> bool:
         """Set up the resources that are not active; whether one of them lasts for this step only.
@@ -209,19 +221,23 @@ class Evaluation(_evaluation.Evaluation):
         if scope.top and run.target_id is not None:
             await clear(scope.through)
         state = StepState(run, scope)
-        if frame.results:
-            done = {id(built.nodes[op]): value for op, value in frame.results.items()}
-            for op, value in frame.results.items():
-                await state.put_result(built.nodes[op].structural_id, value)
+        results = frame.results
+        if results:
+            done = {id(built.nodes[op]) for op in results}
             built.plan = [[node for node in stage if id(node) not in done] for stage in built.plan]
             built.expression = None  # the record of a parked step has no place for this
+            for op, value in results.items():
+                await state.put_result(built.nodes[op].structural_id, value)
         if strategy.is_replaced:
             value = await strategy._execute_graph(
                 *(frame.lazy, run.params, scope.resources, run.run_id, state),
                 *(built.graph, built.plan, built.instance_map),
             )
             return self._finish(built.target, value)
-        return await self._stages(StageLoop(strategy, built, state, scope.resources))
+        loop = StageLoop(strategy, built, state, scope.resources)
+        for op, value in results.items():
+            await loop.flow.register_result(built.nodes[op].structural_id, value, state)
+        return await self._stages(loop)
 
     def _name_nodes(self, built: Built) -> None:
         """Tell the nodes of this step from those of the evaluations around this one."""

@@ -146,13 +146,13 @@ def test_warm_expansions_of_hot_calls_have_ids_of_their_own() -> None:
 
     @task
     def grown(x: Any) -> Any:
-        return leaf(x).run_if(True)
+        return leaf(x).with_constraints(slots=1)
 
     @task
     def root(n: int, a: Any, b: Any) -> Any:
         return root(n - 1, grown(1), grown(2)) if n else (a, b)
 
-    engine = make_engine()
+    engine = make_engine(system_resources={"slots": 2})
     seen = watch(engine, TaskExecutionStarted)
     assert run(root(4, 0, 0), engine) == (1, 2)
     ids = [event.task_id for event in seen if event.task_name == "leaf"][-4:]
@@ -190,7 +190,7 @@ def test_nodes_of_expansions_in_a_hot_frame_have_ids_of_their_places() -> None:
 
     @task
     def conditional(where: str) -> Any:
-        return yes(where).run_if(yes(where))  # a condition: processed in full
+        return yes(where).run_if(yes(where)).with_constraints(slots=1)  # an amount: processed in full
 
     @task
     def deeper(where: str) -> Any:
@@ -200,7 +200,7 @@ def test_nodes_of_expansions_in_a_hot_frame_have_ids_of_their_places() -> None:
     def same(*values: Any) -> Any:
         return values
 
-    engine = make_engine()
+    engine = make_engine(system_resources={"slots": 2})
     seen = watch(engine)
 
     def ids() -> list[str]:
