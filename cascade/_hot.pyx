@@ -3503,7 +3503,21 @@ cdef struct Level:
     int32_t back  # the first place that the next batch may have to go back to
     int32_t batch
     Py_ssize_t choices  # first of what its Routers have chosen
+    PyObject* fan  # of the map whose turn it is: owned _Fan or NULL
     uint64_t path  # of the operations that wait below, 0 at the bottom
+
+
+@cython.final
+@cython.freelist(8)
+cdef class _Fan:
+    """A map whose items are evaluated one after the other, each on a level of its own."""
+
+    cdef Task task
+    cdef tuple names
+    cdef list columns
+    cdef list values
+    cdef object retry
+    cdef Py_ssize_t count
 
 
 @cython.final
@@ -3642,6 +3656,23 @@ cdef class Frame:
         """Whether the step that waits was running hot, and only full processing can tell what becomes of it."""
         self._check_waiting()
         return self.is_refused
+
+    @property
+    def fans(self):
+        """The maps whose items are being evaluated, as (program, operation), the innermost first."""
+        cdef list found = []
+        cdef Level* level
+        cdef Py_ssize_t i
+        for i in range(self.level_count - 1, -1, -1):
+            level = &self.levels[i]
+            if level.program != NULL and level.fan != NULL:
+                found.append((<object>level.program, (<Program>level.program).order[level.place]))
+        return found
+
+    @property
+    def may_suspend(self):
+        """Whether the top level is at a place where it can be suspended: not while items of a map of its are evaluated."""
+        return not self.waits and self.level_count > 0 and self.levels[self.level_count - 1].fan == NULL
 
     @property
     def depth(self):
@@ -3810,6 +3841,8 @@ cdef class Frame:
         if self.level_count == 0 or self.waits:
             raise RuntimeError("no program of this frame is running")
         level = &self.levels[self.level_count - 1]
+        if level.fan != NULL:
+            raise RuntimeError("the items of a map are being evaluated")
         program = <Program>level.program
         for i in range(program.distinct):
             op = program.order[i]
@@ -3950,6 +3983,7 @@ cdef class Frame:
         if level.program != NULL and (<Program>level.program).turns != NULL:
             self.choice_count = level.choices
         self._drop(level.ops, level.leaves)
+        XDECREF(level.fan)
         XDECREF(level.program)
 
     cdef void _drop(self, Py_ssize_t ops, Py_ssize_t leaves) noexcept:
@@ -3967,18 +4001,25 @@ cdef class Frame:
             self.leaf_count -= 1
             DECREF(self.leaves[self.leaf_count])
 
-    cdef void _complete(self, PyObject* value, int32_t parent) noexcept:
-        """Take the final value (owned) of a level that is gone."""
+    cdef int _complete(self, PyObject* value, int32_t parent) except -1:
+        """Take the final value (owned, taken over) of a level that is gone."""
         cdef Level* level
         if parent < 0:
             self.value = <object>value
             DECREF(value)
             self.done = True
-            return
+            return 0
         level = &self.levels[self.level_count - 1]
+        if level.fan != NULL:
+            try:
+                (<_Fan>level.fan).values.append(<object>value)
+            finally:
+                DECREF(value)
+            return 0
         self.ops[level.ops + parent].result = value
         level.place += 1
         self.nodes += 1
+        return 0
 
 
 _UNSOUND = "the solver's plan is not an order of all calls that ends with the target"
@@ -4007,7 +4048,7 @@ cdef int _push(Frame frame, PyObject* lazy, int32_t parent) except -1:
     level.place = 0
     level.parent = parent
     level.path = _path(frame, parent)
-    level.program = NULL
+    level.program = level.fan = NULL
     found = <PyObject*>None
     if not _unkeyed:
         serial = _key_serial(frame)
@@ -4043,6 +4084,7 @@ cdef bint _push_known(Frame frame, PyObject* lazy, int32_t parent) except -1:
     INCREF(found)
     level = &frame.levels[frame.level_count]
     level.program = found
+    level.fan = NULL
     level.ops = frame.op_count
     level.leaves = frame.leaf_count
     level.parent = parent
@@ -4986,6 +5028,9 @@ cdef int _run(Frame frame, double deadline, bint replaced) except -1:
             return c_DONE
         else:
             level = &frame.levels[frame.level_count - 1]
+            if level.fan != NULL:  # whatever became of its program: what its items may do is decided for each
+                _go_on_with(frame, level)
+                continue
             if not (<Program>level.program).is_open or (<Program>level.program).epoch != frame.cache.epoch:
                 return c_YIELD  # judged again before its next node
             if (<Program>level.program).turns != NULL:
@@ -5003,6 +5048,8 @@ cdef int _run(Frame frame, double deadline, bint replaced) except -1:
                 return c_GROUP
             frame.op = (<Program>level.program).order[level.place]
             if (<Program>level.program).instructions[frame.op].factory >= 0:
+                if _begin_fan(frame, level):
+                    continue
                 return c_MAPPED
             awaited = False
             value = _call_replaced(frame) if replaced else _call(frame, level, frame.op)
@@ -5025,6 +5072,61 @@ cdef int _run(Frame frame, double deadline, bint replaced) except -1:
         frame.credit -= 1
         if frame.credit <= 0 and _is_over(frame, deadline) and not frame.done:
             return c_YIELD
+
+
+cdef bint _begin_fan(Frame frame, Level* level) except -1:
+    """Begin with the map whose turn it is, if its items are synchronous and stand for no other calls."""
+    cdef Instruction* instruction = &(<Program>level.program).instructions[frame.op]
+    cdef PyObject* factory = frame.leaves[level.leaves + instruction.factory]
+    cdef PyObject* retry = frame.ops[level.ops + frame.op].retry
+    cdef _Fan fan
+    cdef list column
+    if cascade_type(factory) != T_TASK:
+        return False
+    if (<Task>factory)._callee.is_async or (<Task>factory)._callee.mode is not None:
+        return False
+    fan = _Fan.__new__(_Fan)
+    fan.columns = []
+    fan.count = -1
+    for values in _arguments(frame, frame.op)[1].values():
+        if type(values) is not list and type(values) is not tuple and type(values) is not range:
+            return False
+        column = list(values)
+        if fan.count >= 0 and fan.count != len(column):
+            return False
+        fan.count = len(column)
+        fan.columns.append(column)
+    if fan.count < 0 or holds_calls(fan.columns):
+        return False
+    fan.task = <Task>factory
+    fan.names = <tuple>instruction.keywords
+    fan.values = []
+    fan.retry = <object>retry if retry != NULL else None
+    INCREF(<PyObject*>fan)
+    level.fan = <PyObject*>fan
+    return True
+
+
+cdef int _go_on_with(Frame frame, Level* level) except -1:
+    """Begin with the next item of a map, or end it."""
+    cdef _Fan fan = <_Fan>level.fan
+    cdef Py_ssize_t at = len(fan.values)
+    cdef int32_t op = (<Program>level.program).order[level.place]
+    cdef PyObject* values
+    if at == fan.count:
+        level.fan = NULL
+        DECREF(<PyObject*>fan)
+        frame.op = op
+        values = <PyObject*>fan.values
+        INCREF(values)
+        _deliver(frame, values, True)
+        return 0
+    lazy = _item(fan.task, fan.names, fan.columns, at)
+    (<_Lazy>lazy).retry = fan.retry
+    _push(frame, <PyObject*>lazy, op)
+    level = &frame.levels[frame.level_count - 1]
+    level.path = (level.path ^ <uint64_t>(at + 1)) * <uint64_t>0x100000001B3
+    return 0
 
 
 def walks():
@@ -5305,7 +5407,9 @@ cdef int _visit_frame(PyObject* self, void* visit, void* arg) noexcept:
         if stop:
             return stop
     for i in range(frame.level_count):
-        stop = cascade_visit_one(frame.levels[i].program, visit, arg)
+        stop = (
+            cascade_visit_one(frame.levels[i].program, visit, arg) or cascade_visit_one(frame.levels[i].fan, visit, arg)
+        )
         if stop:
             return stop
     return 0

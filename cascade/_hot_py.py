@@ -47,7 +47,7 @@ AWAIT: Final = 2  #: ``frame.awaitable`` has yielded ``frame.yielded`` (or was n
 GROUP: Final = 3  #: the operations ``frame.group`` may run together; then settle()
 STEP: Final = 4  #: the expression ``frame.lazy`` needs full processing; then enter() or finish()
 FAILED: Final = 5  #: the operation ``frame.op`` has raised ``frame.error``; again() tries it once more
-MAPPED: Final = 6  #: the operation ``frame.op`` is a map: its items are evaluated elsewhere; then resume()
+MAPPED: Final = 6  #: the operation ``frame.op`` is a map whose items are not evaluated here; then resume()
 
 # Items of a key.
 LEAF: Final = -1
@@ -1508,9 +1508,10 @@ _NOTHING: Any = object()
 class _Level:
     """An expression being evaluated: its program, what was traced, the results so far."""
 
-    __slots__ = ("flow", "parent", "path", "pc", "program", "registers", "trace")
+    __slots__ = ("fan", "flow", "parent", "path", "pc", "program", "registers", "trace")
 
     def __init__(self, program: Program, trace: Trace, parent: int, path: int) -> None:
+        self.fan: _Fan | None = None  # of the map whose turn it is
         self.program = program
         self.trace = trace
         self.registers: list[Any] = [_NOTHING] * len(trace.operations)
@@ -1518,6 +1519,17 @@ class _Level:
         self.flow = _Flow(program, trace.leaves, self.registers) if program.turns else None
         self.parent = parent  # the operation of the level below that waits for this value
         self.path = path  # of the operations that wait below, 0 at the bottom
+
+
+@dataclass(slots=True)
+class _Fan:
+    """A map whose items are evaluated one after the other, each on a level of its own."""
+
+    task: Task[Any, Any]
+    columns: dict[str, list[Any]]
+    count: int
+    retry: Any
+    values: list[Any] = field(default_factory=list)
 
 
 #: What a turn comes to: the operation runs, is skipped, is skipped with those it comes after, or cannot be judged here.
@@ -1708,6 +1720,16 @@ class Frame:
         return self._pending.refused
 
     @property
+    def fans(self) -> list[tuple[Program, int]]:
+        """The maps whose items are being evaluated, as (program, operation), the innermost first."""
+        return [(one.program, one.program.order[one.pc]) for one in reversed(self._levels) if one.fan is not None]
+
+    @property
+    def may_suspend(self) -> bool:
+        """Whether the top level is at a place where it can be suspended: not while items of a map of its are evaluated."""
+        return self._waiting is None and bool(self._levels) and self._levels[-1].fan is None
+
+    @property
     def depth(self) -> int:
         """Levels in evaluation."""
         return len(self._levels) + (self._waiting is not None)
@@ -1850,9 +1872,41 @@ class Frame:
             self._done = True
             return
         level = self._levels[-1]
+        if level.fan is not None:
+            level.fan.values.append(value)
+            return
         level.registers[parent] = value
         level.pc += 1
         self.nodes += 1
+
+    def _begin_fan(self, level: _Level) -> bool:
+        """Begin with the map whose turn it is, if its items are synchronous and stand for no other calls."""
+        factory = self.factory_of(self.op)
+        if type(factory) is not Task or factory.is_async or factory.mode is not None:
+            return False
+        _, arguments = self.arguments(self.op)
+        if any(type(values) not in (list, tuple, range) for values in arguments.values()):
+            return False
+        columns = {name: list(values) for name, values in arguments.items()}
+        counts = {len(values) for values in columns.values()}
+        if len(counts) != 1 or holds_calls(list(columns.values())):
+            return False
+        level.fan = _Fan(factory, columns, counts.pop(), self.retry_of(self.op))
+        return True
+
+    def _go_on_with(self, level: _Level, fan: _Fan) -> None:
+        """Begin with the next item, or end the map."""
+        at = len(fan.values)
+        if at == fan.count:
+            level.fan = None
+            self.op = level.program.order[level.pc]
+            self._deliver(fan.values)
+            return
+        item = fan.task(**{name: values[at] for name, values in fan.columns.items()})
+        item._retry_policy = fan.retry
+        self._push(item, level.program.order[level.pc])
+        top = self._waiting if self._waiting is not None else self._levels[-1]
+        top.path = (top.path ^ at + 1) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
 
     def _deliver(self, value: Any) -> None:
         """Take what the function of operation ``op`` returned."""
@@ -1951,12 +2005,17 @@ def run(frame: Frame, deadline: float) -> int:
             return DONE
         else:
             level = frame._levels[-1]
+            if level.fan is not None:  # whatever became of its program: what its items may do is decided for each
+                frame._go_on_with(level, level.fan)
+                continue
             if not level.program.open or level.program.epoch != frame.cache.epoch:
                 return YIELD
             signal = _next_node(frame, level)
             frame.op = level.program.order[level.pc]
             if signal == DONE:  # the target is skipped with those that it comes after
                 frame._deliver(None)
+                continue
+            if signal == MAPPED and frame._begin_fan(level):
                 continue
             if signal is not None:
                 return signal

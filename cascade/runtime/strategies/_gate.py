@@ -42,7 +42,7 @@ class Gate:
         processor = strategy.node_processor
         return (
             is_stock(processor.executor, "inline", "execute")
-            and is_stock(processor, "stock", "process", "_execute_internal")
+            and is_stock(processor, "stock", "process", "_execute_internal", "_execute_map_node", "_map_item")
             and is_stock(processor.arg_resolver, "stock", "resolve")
             and is_stock(processor.constraint_resolver, "stock", "resolve")
             and is_stock(strategy.constraint_manager, "stock", "check_permission", "get_extra_requirements", "concerns")

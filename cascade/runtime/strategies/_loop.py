@@ -75,6 +75,8 @@ class Evaluation(_evaluation.Evaluation):
                 found = await self._go_on()
             return found[0]
         except BaseException as failure:
+            if self.frame is not None:
+                self.strategy.tell.failed_maps(self.run, self.frame, failure)
             try:
                 self._tear_down(failure)
             finally:
@@ -140,7 +142,7 @@ class Evaluation(_evaluation.Evaluation):
         if self.scope.top:
             self.strategy.tell.progress(self.run, frame)
         gate.look_again()
-        if not frame.waiting and not gate.allows(frame.program):
+        if frame.may_suspend and not gate.allows(frame.program):
             frame.suspend()
 
     async def _member(self, op: int, items: Items) -> Any:

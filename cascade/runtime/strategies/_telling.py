@@ -52,6 +52,13 @@ class Teller:
             told = event(run_id=run_id, task_id=hot_id(program, op), task_name=program.tasks[op], **fields)
             self._strategy.bus.publish(told)
 
+    def failed_maps(self, run: Run, frame: Any, error: BaseException) -> None:
+        """Publish the start and the end of the maps of hot programs that an item of theirs has failed."""
+        for program, op in frame.fans:
+            self.publish_hot(TaskExecutionStarted, program, op, run.run_id)
+            facts = {"status": "Failed", "duration": 0.0, "error": f"{type(error).__name__}: {error}"}
+            self.publish_hot(TaskExecutionFinished, program, op, run.run_id, **facts)
+
     # ------------------------------------------------------------------------------------------------------- loops
 
     def progress(self, run: Run, frame: Any, final: bool = False) -> None:
