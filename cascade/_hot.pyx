@@ -3846,7 +3846,9 @@ cdef class Frame:
         program = <Program>level.program
         for i in range(program.distinct):
             op = program.order[i]
-            if self.ops[level.ops + op].result != NULL and not _is_skipped(program, &self.ops[level.ops + op]):
+            if _is_skipped(program, &self.ops[level.ops + op]):
+                self.nodes -= 1  # it is judged, and counted, once more
+            elif self.ops[level.ops + op].result != NULL:
                 results[op] = <object>self.ops[level.ops + op].result
         if self.key_room < program._key_count:
             if _grow(<void**>&self.key, &self.key_room, sizeof(int64_t), program._key_count) < 0:

@@ -1813,6 +1813,7 @@ class Frame:
         skipped = level.flow.skipped if level.flow is not None else ()
         found = {op: level.registers[op] for op in level.program.order if level.registers[op] is not _NOTHING}
         pending.results = {op: value for op, value in found.items() if not (skipped and skipped[op])}
+        self.nodes -= sum(skipped)  # those are judged, and counted, once more
 
     def resume(self, value: Any) -> None:
         """Give the value of the awaitable."""
