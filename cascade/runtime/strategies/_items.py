@@ -143,5 +143,7 @@ def _listed(values: Any, count: int) -> list[Any]:
 
 def _is_synchronous(item: Any) -> bool:
     """Whether an item's expression has no call that awaits or runs elsewhere; what its calls return may have."""
+    if getattr(item, "task", None) is not None and item.task.is_async:
+        return False
     callees = (operation.callee for operation in _kernel.trace(item).operations)
     return all(c is not None and not c.is_async and c.mode is None for c in callees)
