@@ -3671,7 +3671,7 @@ cdef class Frame:
 
     @property
     def may_suspend(self):
-        """Whether the top level is at a place where it can be suspended: not while items of a map of its are evaluated."""
+        """Whether the top level can be suspended where it is: not while items of a map of its are evaluated."""
         return not self.waits and self.level_count > 0 and self.levels[self.level_count - 1].fan == NULL
 
     @property
@@ -5032,6 +5032,9 @@ cdef int _run(Frame frame, double deadline, bint replaced) except -1:
             level = &frame.levels[frame.level_count - 1]
             if level.fan != NULL:  # whatever became of its program: what its items may do is decided for each
                 _go_on_with(frame, level)
+                frame.credit -= 1
+                if frame.credit <= 0 and _is_over(frame, deadline) and not frame.done:
+                    return c_YIELD
                 continue
             if not (<Program>level.program).is_open or (<Program>level.program).epoch != frame.cache.epoch:
                 return c_YIELD  # judged again before its next node

@@ -1726,7 +1726,7 @@ class Frame:
 
     @property
     def may_suspend(self) -> bool:
-        """Whether the top level is at a place where it can be suspended: not while items of a map of its are evaluated."""
+        """Whether the top level can be suspended where it is: not while items of a map of its are evaluated."""
         return self._waiting is None and bool(self._levels) and self._levels[-1].fan is None
 
     @property
@@ -2008,6 +2008,8 @@ def run(frame: Frame, deadline: float) -> int:
             level = frame._levels[-1]
             if level.fan is not None:  # whatever became of its program: what its items may do is decided for each
                 frame._go_on_with(level, level.fan)
+                if _monotonic() >= deadline and not frame._done:
+                    return YIELD
                 continue
             if not level.program.open or level.program.epoch != frame.cache.epoch:
                 return YIELD

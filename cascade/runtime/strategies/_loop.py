@@ -191,7 +191,9 @@ class Evaluation(_evaluation.Evaluation):
 
     def _may_enter(self, program: Any, is_cold: bool) -> bool:
         frame = self.frame
-        if program is None or self.run.through or frame.refused or frame.results or not self.strategy.gate.allows(program):
+        if program is None or self.run.through or frame.refused or frame.results:
+            return False
+        if not self.strategy.gate.allows(program):
             return False
         # A step that has just been built publishes its events; it may be skipped only when nobody would get them.
         return not is_cold or not any(map(self.strategy.tell.wants, _EVENTS))

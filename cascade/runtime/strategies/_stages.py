@@ -105,7 +105,7 @@ class StageLoop:
             nodes = await self._next_stage()
             if nodes is None:
                 break
-            self.alone = _only(nodes)
+            self.alone = _only([node for node in nodes if not await self._is_pruned(node)])
             self._begin(nodes)
         for stage in self.held:  # their selectors were skipped: no choice will come
             for node in stage:
@@ -267,7 +267,7 @@ class StageLoop:
         return now
 
     async def _is_pruned(self, node: Node) -> bool:
-        return await self.state.get_skip_reason(node.structural_id) is not None
+        return self.flow.has_routers and await self.state.get_skip_reason(node.structural_id) is not None
 
     async def _settle(self, node: Node, value: Any) -> None:
         self.nodes_run += 1

@@ -1,6 +1,6 @@
 """Synchronous items of a map run one after the other in one frame, and nobody can tell but by the time it takes.
 
-A map in a hot program has its items evaluated in the frame of the program, one in full processing in a frame for them all.
+A map in a hot program has its items evaluated in the frame of the program, one in full processing in a frame for all.
 """
 
 from __future__ import annotations
