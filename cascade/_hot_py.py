@@ -1157,8 +1157,8 @@ class Turn:
 
     A register as ``condition``, or a leaf as ``constant``, that is not true skips it; so does one of ``after`` that was
     skipped, and an input without a value. ``inputs`` are the registers that its arguments need, each with the number of
-    the Router that it is the selector of, or -1; a skipped operation passes the value of the first one on. ``choice`` is
-    the number of its first Router.
+    the Router that it is the selector of, or -1; a skipped operation passes the value of the first one on. ``choice``
+    is the number of its first Router.
     """
 
     condition: int
