@@ -782,18 +782,22 @@ cdef class _Lazy:
     cdef dict open_keywords(self):
         """Move the keywords into a dict that may be handed out."""
         cdef Py_ssize_t npos, i
+        cdef tuple names = self.names, values
         cdef dict found
         if self.values is None:  # __init__ has not run
             self.values = ()
+        values = self.values
         if self.keywords is None:
             found = {}
-            if self.names is not None:
-                npos = len(self.values) - len(self.names)
-                for i in range(len(self.names)):
-                    found[self.names[i]] = self.values[npos + i]
-                self.values = self.values[:npos]
+            if names is not None:
+                npos = len(values) - len(names)
+                for i in range(len(names)):  # hashing a name may run anything
+                    found[names[i]] = values[npos + i]
+                values = values[:npos]
+            if self.keywords is None:  # nor has anybody else moved them meanwhile
+                self.values = values
                 self.names = None
-            self.keywords = found
+                self.keywords = found
         return self.keywords
 
     @property
@@ -3592,9 +3596,9 @@ cdef class Frame:
     @property
     def program(self):
         """The program of what waits, or of the top level; None when there is none yet."""
-        if self.waits:
+        if self.waits or not self.level_count or self.levels[self.level_count - 1].program == NULL:
             return self.waiting_program
-        return <object>self.levels[self.level_count - 1].program if self.level_count else None
+        return <object>self.levels[self.level_count - 1].program
 
     @property
     def key(self):
@@ -3621,7 +3625,7 @@ cdef class Frame:
         cdef Program program = None
         cdef Reader reader
         cdef tuple names
-        cdef Py_ssize_t i
+        cdef Py_ssize_t i, end = self.op_count
         reader.at = 1
         reader.name = reader.leaf = 0
         if self.waits:
@@ -3630,7 +3634,8 @@ cdef class Frame:
             made.key = PyBytes_FromStringAndSize(<char*>self.key, self.key_count * sizeof(int64_t))
             made.unkeyed = _UNKEYED if self.is_unkeyed else ""
         else:
-            program = <Program>level.program
+            program = self._running_program()
+            end = level.ops + program.count  # beyond are those of a level that is being dropped
             reader.key = program._key
             names = program._names
             made.key = program.key
@@ -3641,7 +3646,7 @@ cdef class Frame:
         for i in range(level.leaves, self.leaf_count):
             made.leaves.append(<object>self.leaves[i])
         made.operations = []
-        for i in range(level.ops, self.op_count):
+        for i in range(level.ops, end):
             made.operations.append(_operation(&reader, names, &self.ops[i]))
         return made
 
@@ -3694,15 +3699,18 @@ cdef class Frame:
             raise RuntimeError("this frame is running")
         return 0
 
+    cdef Program _running_program(self):
+        """The program of the top level. There is none in a level that waits, or whose end is just being noted."""
+        if self.level_count == 0 or self.waits or self.levels[self.level_count - 1].program == NULL:
+            raise RuntimeError("no program of this frame is running")
+        return <Program>self.levels[self.level_count - 1].program
+
     cdef Op* _op(self, Py_ssize_t op) except NULL:
         """An operation of the top level."""
-        cdef Level* level
-        if self.level_count == 0 or self.waits:
-            raise RuntimeError("no program of this frame is running")
-        level = &self.levels[self.level_count - 1]
-        if op < 0 or op >= self.op_count - level.ops:
-            raise IndexError(f"operation {op} of an expression with {self.op_count - level.ops}")
-        return &self.ops[level.ops + op]
+        cdef Program program = self._running_program()
+        if op < 0 or op >= program.count:
+            raise IndexError(f"operation {op} of an expression with {program.count}")
+        return &self.ops[self.levels[self.level_count - 1].ops + op]
 
     def name_of(self, Py_ssize_t op):
         """Return the name of the task of an operation of the top level."""
@@ -3771,6 +3779,7 @@ cdef class Frame:
             _begin_turns(self, level, program)
         INCREF(<PyObject*>program)
         level.program = <PyObject*>program
+        level.place = 0  # what was handed over in the middle begins anew
         self.running = True
         self._stop_waiting()
         self.running = False
@@ -3787,6 +3796,7 @@ cdef class Frame:
         self.names = None
         self.waiting_lazy = None
         self.is_refused = False
+        self.group = None
         for i in range(level.ops, self.op_count):
             lazy = NULL
             if not _keeps_lazies(level):
@@ -3908,12 +3918,14 @@ cdef class Frame:
 
     def resume(self, value):
         """Give the value of the awaitable."""
+        cdef PyObject* old
         self._check_idle()
         self._op(self.op)
         self.awaitable = self.yielded = None
-        XDECREF(self.inbox)
         INCREF(<PyObject*>value)
+        old = self.inbox
         self.inbox = <PyObject*>value
+        XDECREF(old)
 
     def again(self):
         """Try the failed operation once more."""
@@ -4032,9 +4044,9 @@ cdef int _push(Frame frame, PyObject* lazy, int32_t parent) except -1:
     """Trace an expression and put it on top: as a hot level if there is a program that may run, else waiting."""
     cdef Py_ssize_t ops = frame.op_count, leaves = frame.leaf_count
     cdef Level* level
-    cdef PyObject* found
-    cdef object held
-    cdef int64_t serial, attempt
+    cdef object found = None  # owned: looking at resources may clear the cache
+    cdef bint known = False, may_run = False
+    cdef int64_t attempt
     if frame.level_count == frame.level_room:
         if _grow(<void**>&frame.levels, &frame.level_room, sizeof(Level), 0) < 0:
             raise MemoryError()
@@ -4044,6 +4056,15 @@ cdef int _push(Frame frame, PyObject* lazy, int32_t parent) except -1:
     while _trace(frame, lazy) < 0:
         _give_up(frame, ops, leaves, attempt)
         _go_on(attempt)  # what was run to mend it may have traced too
+    try:
+        if not _unkeyed:
+            found = <object>frame.cache.find(_key_serial(frame))
+        may_run = found is not None and _may_run(frame, <Program>found)
+        known = True
+    finally:
+        if not known:
+            _release_made()
+            frame._drop(ops, leaves)
     level = &frame.levels[frame.level_count]
     level.ops = ops
     level.leaves = leaves
@@ -4051,27 +4072,26 @@ cdef int _push(Frame frame, PyObject* lazy, int32_t parent) except -1:
     level.parent = parent
     level.path = _path(frame, parent)
     level.program = level.fan = NULL
-    found = <PyObject*>None
-    if not _unkeyed:
-        serial = _key_serial(frame)
-        found = frame.cache.find(serial)
-    held = <object>found  # looking at resources may clear the cache
     frame.level_count += 1
-    if found != <PyObject*>None:
-        if (
-            (<Program>found).is_open and frame.hot and (<Program>found).epoch == frame.cache.epoch
-            and (not (<Program>found).needs_resources or _has_resources(frame, <Program>found))
-        ):
-            if (<Program>found).turns != NULL:
-                _begin_hot_turns(frame, level, <Program>found)
-            INCREF(found)
-            level.program = found
-            frame.steps += 1
-            if _made_count:
-                _release_made()
-            return 0
+    if may_run:
+        if (<Program>found).turns != NULL:
+            _begin_hot_turns(frame, level, <Program>found)
+        INCREF(<PyObject*>found)
+        level.program = <PyObject*>found
+        frame.steps += 1
+        if _made_count:
+            _release_made()
+        return 0
+    if found is not None:
         frame.waiting_program = <Program>found
     return _wait(frame, lazy, level)
+
+
+cdef int _may_run(Frame frame, Program program) except -1:
+    """Whether a program that serves what was traced is open, and finds its resources."""
+    if not program.is_open or not frame.hot or program.epoch != frame.cache.epoch:
+        return False
+    return not program.needs_resources or _has_resources(frame, program)
 
 
 cdef bint _push_known(Frame frame, PyObject* lazy, int32_t parent) except -1:
