@@ -767,8 +767,11 @@ cdef class _Lazy:
     cdef int64_t register  # its operation there; -1 while its dependencies are being walked
 
     cdef _Extras more(self):
+        cdef _Extras made
         if self.extras is None:
-            self.extras = _Extras.__new__(_Extras)
+            made = _Extras.__new__(_Extras)
+            if self.extras is None:  # a finaliser that ran just now may have asked for it
+                self.extras = made
         return self.extras
 
     def __cinit__(self):
@@ -1751,7 +1754,10 @@ cdef int _need_items(PyObject* container) noexcept:
 cdef void _put_trouble(str kind, object what) noexcept:
     global _trouble
     cdef int collecting = PyGC_Disable()
-    _trouble = (kind, (what,))
+    try:
+        _trouble = (kind, (what,))
+    except MemoryError as error:
+        _set_error(error)
     if collecting:
         PyGC_Enable()
 
@@ -1896,12 +1902,16 @@ cdef void _cycle(PyObject* again) noexcept:
     """Leave word of the lazies from the one that is met again up to the one that needs it."""
     global _trouble
     cdef int collecting = PyGC_Disable()
-    cdef list entered = []
+    cdef list entered
     cdef Py_ssize_t i
-    for i in range(_visit_count):
-        if _visits[i].entered:
-            entered.append(<object>_visits[i].lazy)
-    _trouble = ("cycle", (entered, <object>again))
+    try:
+        entered = []
+        for i in range(_visit_count):
+            if _visits[i].entered:
+                entered.append(<object>_visits[i].lazy)
+        _trouble = ("cycle", (entered, <object>again))
+    except MemoryError as error:
+        _set_error(error)
     if collecting:
         PyGC_Enable()
 
@@ -2270,13 +2280,16 @@ cdef int _put_argument(
 cdef void _passed(_Lazy lazy, PyObject* value, Py_ssize_t position, Py_ssize_t npos) noexcept:
     global _trouble
     cdef int collecting = PyGC_Disable()
-    if position < npos:
-        argument = str(position)
-    elif lazy.names is not None:
-        argument = lazy.names[position - npos]
-    else:
-        argument = list(lazy.keywords)[position - npos]
-    _trouble = ("passed", ((_source_name(lazy), argument), <object>value))
+    try:
+        if position < npos:
+            argument = str(position)
+        elif lazy.names is not None:
+            argument = lazy.names[position - npos]
+        else:
+            argument = list(lazy.keywords)[position - npos]
+        _trouble = ("passed", ((_source_name(lazy), argument), <object>value))
+    except MemoryError as error:
+        _set_error(error)
     if collecting:
         PyGC_Enable()
 
@@ -2284,7 +2297,10 @@ cdef void _passed(_Lazy lazy, PyObject* value, Py_ssize_t position, Py_ssize_t n
 cdef void _untested(_Lazy lazy) noexcept:
     global _trouble
     cdef int collecting = PyGC_Disable()
-    _trouble = ("passed", ((_source_name(lazy), "run_if"), lazy.extras.condition))
+    try:
+        _trouble = ("passed", ((_source_name(lazy), "run_if"), lazy.extras.condition))
+    except MemoryError as error:
+        _set_error(error)
     if collecting:
         PyGC_Enable()
 
@@ -2432,7 +2448,10 @@ cdef int _close(Frame frame, _Lazy lazy, Py_ssize_t* made) noexcept:
 cdef void _looped(_Lazy lazy, PyObject* container) noexcept:
     global _trouble
     cdef int collecting = PyGC_Disable()
-    _trouble = ("loop", (_source_name(lazy), <object>container))
+    try:
+        _trouble = ("loop", (_source_name(lazy), <object>container))
+    except MemoryError as error:
+        _set_error(error)
     if collecting:
         PyGC_Enable()
 
@@ -3433,6 +3452,7 @@ cdef class ProgramCache:
         """Keep a program until one of its tasks dies or ``max_size`` others were used after it."""
         key = program.key
         program.watch = [weakref.ref(callee, _Dropper(self, key)) for callee in program.watch]
+        old = self.programs.get(key)  # lives on while it is replaced: what runs when it dies may add one
         self.drop(key)
         self.programs[key] = program
         while len(self.programs) > max(self.max_size, 1):
@@ -4947,11 +4967,14 @@ cdef tuple _arguments(Frame frame, Py_ssize_t number):
         stack = _assemble(frame, level, number, &count)
         if stack == NULL:
             _raise_current()
-        found = []
-        for i in range(count):
-            found.append(<object>stack[i + 1])
-            DECREF(stack[i + 1])
-        free(stack)
+        try:
+            found = []
+            for i in range(count):
+                found.append(<object>stack[i + 1])
+        finally:
+            for i in range(count):
+                DECREF(stack[i + 1])
+            free(stack)
     return found[:npos], dict(zip(keywords, found[npos:]))
 
 
