@@ -53,6 +53,22 @@ cdef extern from *:
     #endif
     static inline PyTypeObject *cascade_type(PyObject *o) { return Py_TYPE(o); }
     static inline unsigned long cascade_flags(PyObject *o) { return Py_TYPE(o)->tp_flags; }
+    /* The exception that made a call fail, no longer set. CPython 3.11 drops it when there is no memory for a frame that
+       its traceback needs: then this is what remains to be said. */
+    static PyObject *cascade_caught(void) {
+        if (PyErr_Occurred() == NULL) PyErr_NoMemory();
+    #if PY_VERSION_HEX >= 0x030C0000
+        return PyErr_GetRaisedException();
+    #else
+        PyObject *type, *value, *traceback;
+        PyErr_Fetch(&type, &value, &traceback);
+        PyErr_NormalizeException(&type, &value, &traceback);
+        if (traceback != NULL) PyException_SetTraceback(value, traceback);
+        Py_XDECREF(type);
+        Py_XDECREF(traceback);
+        return value;
+    #endif
+    }
     static inline PyObject **cascade_items(PyObject *tuple) { return ((PyTupleObject *)tuple)->ob_item; }
     static inline int cascade_is_interned(PyObject *s) { return PyUnicode_CHECK_INTERNED(s) != 0; }
     static inline PyTypeObject *cascade_coroutine(void) { return &PyCoro_Type; }
@@ -142,6 +158,7 @@ cdef extern from *:
     double cascade_now(PyObject*) noexcept
     PyTypeObject* cascade_type(PyObject*) noexcept
     unsigned long cascade_flags(PyObject*) noexcept
+    PyObject* cascade_caught() noexcept
     PyObject** cascade_items(PyObject*) noexcept
     bint cascade_is_interned(PyObject*) noexcept
     PyTypeObject* cascade_coroutine() noexcept
@@ -5021,11 +5038,11 @@ cdef dict _module = globals()
 
 
 cdef object _caught():
-    """Return the exception that is set, and clear it."""
-    try:
-        _raise_current()
-    except BaseException as error:
-        return error
+    """Return the exception that is set, and clear it. Not by try and except: those need memory to note where they are."""
+    cdef PyObject* raised = cascade_caught()
+    error = <object>raised
+    DECREF(raised)
+    return error
 
 
 def run(Frame frame not None, double deadline):
