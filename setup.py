@@ -65,7 +65,9 @@ def flags(*, msvc: bool) -> tuple[list[str], list[str]]:
     """Returns the compiler's and the linker's arguments, which win over those that Python itself was built with."""
     if msvc:
         return (["/Od", "/Zi"], ["/DEBUG"]) if DEBUG else (["/O2"], [])
-    return (["-O0", "-g"], []) if DEBUG else (["-O2"], [])
+    if DEBUG:
+        return ["-O0", "-g"], []
+    return (["-O0"], []) if TRACE else (["-O2"], [])  # a trace build is compiled for a single run of the tests
 
 
 def macros() -> list[tuple[str, str | None]]:

@@ -14,7 +14,6 @@ cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.object cimport PyObject, PyTypeObject
 from libc.stdint cimport int8_t, int32_t, int64_t, intptr_t, uint64_t, uintptr_t
-from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
 import dataclasses
@@ -33,6 +32,28 @@ cdef extern from *:
     #ifndef CASCADE_DEBUG
     #define CASCADE_DEBUG 0
     #endif
+    /* Buffers come from Python's allocator. In builds for tests the n-th allocation of the kernel from now on can be made
+       to fail: see _fail_allocation(). */
+    #if CASCADE_DEBUG || defined(CYTHON_TRACE) && CYTHON_TRACE
+    static Py_ssize_t cascade_until_failure = 0;
+    #define CASCADE_FAILS (cascade_until_failure > 0 && --cascade_until_failure == 0)
+    static Py_ssize_t cascade_fail(Py_ssize_t number) {
+        Py_ssize_t left = cascade_until_failure;
+        cascade_until_failure = number;
+        return left;
+    }
+    #else
+    #define CASCADE_FAILS 0
+    static Py_ssize_t cascade_fail(Py_ssize_t number) { (void)number; return -1; }
+    #endif
+    static inline void *cascade_malloc(size_t size) { return CASCADE_FAILS ? NULL : PyMem_Malloc(size); }
+    static inline void *cascade_calloc(size_t count, size_t size) {
+        return CASCADE_FAILS ? NULL : PyMem_Calloc(count, size);
+    }
+    static inline void *cascade_realloc(void *old, size_t size) { return CASCADE_FAILS ? NULL : PyMem_Realloc(old, size); }
+    static inline PyObject *cascade_tuple(Py_ssize_t size) { return CASCADE_FAILS ? PyErr_NoMemory() : PyTuple_New(size); }
+    static inline PyObject *cascade_list(Py_ssize_t size) { return CASCADE_FAILS ? PyErr_NoMemory() : PyList_New(size); }
+    static inline PyObject *cascade_dict(void) { return CASCADE_FAILS ? PyErr_NoMemory() : PyDict_New(); }
     #if defined(__linux__)
     #include <time.h>
     static inline double cascade_now(PyObject *unused) {
@@ -73,7 +94,9 @@ cdef extern from *:
     static inline int cascade_is_interned(PyObject *s) { return PyUnicode_CHECK_INTERNED(s) != 0; }
     static inline PyTypeObject *cascade_coroutine(void) { return &PyCoro_Type; }
     static PyObject *cascade_no_arguments;
-    static inline PyObject *cascade_new(PyTypeObject *type) { return type->tp_new(type, cascade_no_arguments, NULL); }
+    static inline PyObject *cascade_new(PyTypeObject *type) {
+        return CASCADE_FAILS ? PyErr_NoMemory() : type->tp_new(type, cascade_no_arguments, NULL);
+    }
     static void cascade_keep_no_arguments(PyObject *empty) { Py_INCREF(empty); cascade_no_arguments = empty; }
     typedef PyObject *(*cascade_vectorcall)(PyObject *, PyObject *const *, size_t, PyObject *);
     static void cascade_make_vectorcall(PyTypeObject *type, Py_ssize_t offset) {
@@ -155,6 +178,11 @@ cdef extern from *:
     #define CASCADE_BUILTIN (CASCADE_CONTAINER | Py_TPFLAGS_LONG_SUBCLASS | Py_TPFLAGS_UNICODE_SUBCLASS \
         | Py_TPFLAGS_BYTES_SUBCLASS)
     """
+    void* malloc "cascade_malloc"(size_t) noexcept
+    void* calloc "cascade_calloc"(size_t, size_t) noexcept
+    void* realloc "cascade_realloc"(void*, size_t) noexcept
+    void free "PyMem_Free"(void*) noexcept
+    Py_ssize_t cascade_fail(Py_ssize_t) noexcept
     double cascade_now(PyObject*) noexcept
     PyTypeObject* cascade_type(PyObject*) noexcept
     unsigned long cascade_flags(PyObject*) noexcept
@@ -206,12 +234,12 @@ cdef extern from *:
     Py_ssize_t TUPLE_SIZE "PyTuple_GET_SIZE"(PyObject*) noexcept
     PyObject* TUPLE_ITEM "PyTuple_GET_ITEM"(PyObject*, Py_ssize_t) noexcept
     void TUPLE_SET "PyTuple_SET_ITEM"(PyObject*, Py_ssize_t, PyObject*) noexcept
-    PyObject* TUPLE_NEW "PyTuple_New"(Py_ssize_t) noexcept
+    PyObject* TUPLE_NEW "cascade_tuple"(Py_ssize_t) noexcept
     Py_ssize_t LIST_SIZE "PyList_GET_SIZE"(PyObject*) noexcept
     PyObject* LIST_ITEM "PyList_GET_ITEM"(PyObject*, Py_ssize_t) noexcept
     void LIST_SET "PyList_SET_ITEM"(PyObject*, Py_ssize_t, PyObject*) noexcept
-    PyObject* LIST_NEW "PyList_New"(Py_ssize_t) noexcept
-    PyObject* DICT_NEW "PyDict_New"() noexcept
+    PyObject* LIST_NEW "cascade_list"(Py_ssize_t) noexcept
+    PyObject* DICT_NEW "cascade_dict"() noexcept
     int DICT_SET "PyDict_SetItem"(PyObject*, PyObject*, PyObject*) noexcept
     PyObject* DICT_GET "PyDict_GetItemWithError"(PyObject*, PyObject*) noexcept
     int DICT_NEXT "PyDict_Next"(PyObject*, Py_ssize_t*, PyObject**, PyObject**) noexcept
@@ -311,6 +339,14 @@ cdef object _serials = itertools.count(1)
 def install(**hooks):
     """Hand over what the kernel needs from the layers above."""
     _hooks.update(hooks)
+
+
+def _fail_allocation(Py_ssize_t number):
+    """Let the allocation of this number from now on fail, 0: none. Returns how many the one of the last call was away.
+
+    Only the kernel's own allocations count, and only debug and trace builds know of this: -1 in others.
+    """
+    return cascade_fail(number)
 
 
 cdef object _problem(str kind, tuple details):
@@ -4358,19 +4394,19 @@ cdef int _wait(Frame frame, PyObject* lazy, Level* level) except -1:
     for i in range(count):  # own before anything is allocated
         frame.ops[level.ops + i].lazy = _lazies[i]
         INCREF(_lazies[i])
-    if frame.key_room < _key_count:
-        if _grow(<void**>&frame.key, &frame.key_room, sizeof(int64_t), _key_count) < 0:
-            frame._pop()
-            raise MemoryError()
-    memcpy(frame.key, _key, <size_t>_key_count * sizeof(int64_t))
-    frame.key_count = _key_count
-    frame.is_unkeyed = _unkeyed
-    frame.waiting_lazy = <object>lazy
     frame.is_refused = False
     try:
+        if frame.key_room < _key_count:
+            if _grow(<void**>&frame.key, &frame.key_room, sizeof(int64_t), _key_count) < 0:
+                raise MemoryError()
+        memcpy(frame.key, _key, <size_t>_key_count * sizeof(int64_t))
+        frame.key_count = _key_count
+        frame.is_unkeyed = _unkeyed
+        frame.waiting_lazy = <object>lazy
         frame.names = _owned_names()
         frame.waiting_results = {}
     except MemoryError:
+        _release_made()
         frame._pop()
         raise
     frame.waits = True  # last: from here on the level may be read
