@@ -341,14 +341,6 @@ def install(**hooks):
     _hooks.update(hooks)
 
 
-def _fail_allocation(Py_ssize_t number):
-    """Let the allocation of this number from now on fail, 0: none. Returns how many the one of the last call was away.
-
-    Only the kernel's own allocations count, and only debug and trace builds know of this: -1 in others.
-    """
-    return cascade_fail(number)
-
-
 cdef object _problem(str kind, tuple details):
     return _hooks["problem"](kind, *details)
 
@@ -4479,6 +4471,38 @@ cdef int _give_up(Frame frame, Py_ssize_t ops, Py_ssize_t leaves, int64_t attemp
 
 cdef int _raise_current() except -1:
     return -1
+
+
+def _fail_allocation(Py_ssize_t number):
+    """Let the allocation of this number from now on fail, 0: none. Returns how many the one of the last call was away.
+
+    Only the kernel's own allocations count, and only debug and trace builds know of this: -1 in others. The buffers that
+    traces use are let go of, so that they have to be allocated again.
+    """
+    cdef Py_ssize_t left = cascade_fail(number)
+    if left >= 0:
+        _free_scratch()
+    return left
+
+
+cdef void _free_scratch() noexcept:
+    """Free the buffers that grow when a trace needs them."""
+    global _cursors, _cursor_room, _memo, _memo_room, _key, _key_room, _visits, _visit_room, _names, _name_room
+    global _made, _made_room, _lazies, _lazies_room, _equal, _equal_room, _nests, _nest_room
+    free(_cursors)
+    free(_memo)
+    free(_key)
+    free(_visits)
+    free(_names)
+    free(_made)
+    free(_lazies)
+    free(_equal)
+    free(_nests)
+    _cursors, _memo, _key, _visits, _names, _made, _lazies, _equal, _nests = (
+        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+    )
+    _cursor_room = _memo_room = _key_room = _visit_room = _name_room = 0
+    _made_room = _lazies_room = _equal_room = _nest_room = 0
 
 
 def trace(target):
