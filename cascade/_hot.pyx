@@ -1915,10 +1915,7 @@ cdef int _trace(Frame frame, PyObject* root) noexcept:
             if _record(frame, lazy, frame.op_count - before, visit.entered == 2) < 0:
                 return -1
             _visit_count -= 1
-        elif (<_Lazy>lazy).mark == _epoch:
-            if (<_Lazy>lazy).register < 0:
-                _cycle(lazy)
-                return -1
+        elif (<_Lazy>lazy).mark == _epoch:  # it has its record: one without is met in a cycle, which is told below
             _visit_count -= 1
         else:
             (<_Lazy>lazy).mark = _epoch
@@ -2184,11 +2181,10 @@ cdef int _same_scalar(PyObject* one, PyObject* other) noexcept:
 
 
 cdef int _same_retry(PyObject* one, PyObject* other) noexcept:
+    """Whether two policies are equal, see _same_call; there are two, or none."""
     cdef int same, all_same = 1
     if one == other:
         return 1
-    if one == NULL or other == NULL:
-        return 0
     if cascade_type(one) != T_RETRY or cascade_type(other) != T_RETRY:
         return -1
     same = _same_scalar(<PyObject*>(<RetryPolicy>one).max_attempts, <PyObject*>(<RetryPolicy>other).max_attempts)

@@ -188,8 +188,8 @@ def merged(*calls: Any) -> int:
 @pytest.mark.parametrize(
     ("one", "other", "equal"),
     [
-        (lambda: pure(1.5), lambda: pure(1.5), True),
-        (lambda: pure(0.0), lambda: pure(-0.0), False),
+        (lambda: pure(float("1.5")), lambda: pure(float("1.5")), True),
+        (lambda: pure(float("0.0")), lambda: pure(float("-0.0")), False),
         (lambda: pure(nan()), lambda: pure(nan()), True),
         (lambda: pure(1), lambda: pure(True), False),
         (lambda: pure("a", b"b", None), lambda: pure("a", b"b", None), True),
@@ -493,6 +493,74 @@ def test_expressions_that_nearly_have_the_key_of_the_last_program() -> None:
             assert wrong is same
         else:
             assert frame.waiting
+
+
+def test_modes_are_not_hot() -> None:
+    """A task that goes to a thread is processed in full, by every engine."""
+    assert run(many(_kernel.Task(abs, "away", mode="blocking")(-1), 2), make_engine(hot=True)) == ((1, 2), {})
+
+
+@compiled
+def test_no_columns_for_some_names() -> None:
+    """Each name needs its column."""
+    with pytest.raises(ValueError, match="0 columns for 1 names"):
+        _kernel.run_items(_kernel.Frame(_kernel.ProgramCache(), {}), same, ("value",), [], None, [], 1e300)
+    assert _kernel.holds_calls([[1], [same]])
+
+
+@compiled
+def test_a_loop_goes_from_the_program_of_one_task_to_that_of_another() -> None:
+    """Tasks that call each other have a program each, and none is run for the other."""
+
+    @cs.task
+    def ping(n: int) -> Any:
+        return pong(n - 1, n) if n else "ping"
+
+    @cs.task
+    def pong(n: int, before: int) -> Any:
+        return ping(n - 1) if n else before
+
+    engine = make_engine()
+    for n in (7, 8):
+        assert run(ping(n), engine) == ("ping" if n % 2 == 0 else 1)
+
+
+@compiled
+def test_an_expansion_finds_its_own_program() -> None:
+    """An inner call that returns the kind of expression that runs around it is given a level of its own."""
+
+    @cs.task
+    def add(a: int, b: int) -> int:
+        return a + b
+
+    @cs.task
+    def fibonacci(n: int) -> Any:
+        return add(fibonacci(n - 1), fibonacci(n - 2)) if n > 1 else n
+
+    engine = make_engine()
+    assert [run(fibonacci(n), engine) for n in (9, 10, 11)] == [34, 55, 89]
+
+
+@compiled
+def test_plans_that_use_what_is_not_there_are_not_hot() -> None:
+    """An operation in the stage of what it needs, or named twice, makes a plan no program."""
+    for offsets, indices in (([0, 2], [0, 1]), ([0, 2, 3], [0, 0, 1]), ([0, 1, 2], [0, 0]), ([0, 1, 2], [1, 0])):
+        frame = _kernel.Frame(_kernel.ProgramCache(), {})
+        frame.begin(same(same(1)))
+        assert not _kernel.compile_program(frame, array("i", offsets), array("i", indices)).hot
+    assert frame.lazy.task is same
+    frame.close()
+
+
+@compiled
+def test_callees_with_markers_come_and_go() -> None:
+    """The list of callees whose defaults are inject markers is kept in order by those that die."""
+    crowd = [_kernel.Task(_with_marker(), "crowd") for _ in range(40)]
+    del crowd[3], crowd[30], crowd[::2]
+    crowd += [_kernel.Task(_with_marker(), "crowd") for _ in range(5)]
+    gc.collect()
+
+    assert all(one.injects == (("one", 0, "one"),) for one in crowd)
 
 
 @compiled

@@ -306,32 +306,6 @@ def test_a_task_may_run_an_engine_in_a_thread() -> None:
     assert asyncio.run(engine().run(outer(20))) == 0
 
 
-def test_two_threads_run_the_same_tasks() -> None:
-    """Two threads, each with its own loop and engine, get right answers."""
-
-    @cs.task
-    def add(a: int, b: int) -> int:
-        return a + b
-
-    @cs.task
-    def total(n: int, acc: int = 0) -> Any:
-        return total(n - 1, add(acc, n)) if n else acc
-
-    answers: list[Any] = []
-
-    def work() -> None:
-        for _ in range(3):
-            answers.append(asyncio.run(engine().run(total(3000))))
-
-    threads = [threading.Thread(target=work) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert answers == [3000 * 3001 // 2] * 6
-
-
 def test_an_interpreter_that_exits_in_mid_run_prints_nothing() -> None:
     """Leaving the process while loops run is silent."""
     code = (
