@@ -1,4 +1,4 @@
-"""Wherever memory runs out, the answer is MemoryError or the right one, nothing is lost, and the next run is as ever."""
+"""Wherever memory runs out, the answer is MemoryError or the right one, nothing is lost, the next run is as ever."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def compiled_program(lazy: Any, cache: Any, resources: dict[str, Any]) -> Any:
 @failing
 @pytest.mark.parametrize("name", EXPRESSIONS)
 def test_tracing_and_compiling_run_out_of_memory(starved: Any, name: str) -> None:
-    """An expression that could not be traced, planned or compiled is traced, planned and compiled when there is memory."""
+    """What could not be traced, planned or compiled is traced, planned and compiled when there is memory."""
     make = EXPRESSIONS[name]
 
     def act() -> None:
@@ -194,8 +194,9 @@ def test_tracing_and_compiling_run_out_of_memory(starved: Any, name: str) -> Non
         try:
             _kernel.trace(lazy)
             compiled_program(lazy, _kernel.ProgramCache(), {"one": 1}).close()
-        except (TypeError, ValueError) as error:  # a loop, a cycle, or a task that was not called
-            assert name in WRONG, error
+        except (TypeError, ValueError):  # a loop, a cycle, or a task that was not called
+            if name not in WRONG:
+                raise
 
     before = living()
 

@@ -72,8 +72,8 @@ def test_the_garbage_collector_sees_what_a_frame_holds() -> None:
     callee = next(one for one in gc.get_referents(frame) if type(one).__name__ == "Callee")
     assert frame in gc.get_referrers(callee)
     assert frame in gc.get_referrers(program)
-    assert frame in gc.get_referrers((result := next(one for one in gc.get_referents(frame) if one == [1])))
-    del result
+    result = next(one for one in gc.get_referents(frame) if one == [1])
+    assert frame in gc.get_referrers(result)
     handed_in = object()
     frame.resume(handed_in)
     assert frame in gc.get_referrers(handed_in)
@@ -105,7 +105,7 @@ def test_values_of_the_kernel_are_compared_shown_copied_and_pickled() -> None:
     assert router != "a"
     assert repr(router) == "Router(selector='a', routes={'a': 1})"
     lazy = same(1)
-    assert lazy == lazy  # noqa: PLR0124: that is the claim
+    assert lazy == lazy
     assert lazy != 1
     assert lazy != same.map(value=[1])
     assert dataclasses.fields(policy)[1].default == 0.0
@@ -175,6 +175,7 @@ def test_a_cache_of_programs_reads_as_a_dict() -> None:
 
 
 # --------------------------------------------------------------------------------------------------------- equality
+
 
 def nan() -> Any:
     return struct.unpack("d", struct.pack("Q", 0x7FF8000000000001))[0]
@@ -617,7 +618,7 @@ def test_the_number_of_walks_is_told() -> None:
 
 @compiled
 def test_markers_in_keyword_defaults_are_accounted_for() -> None:
-    """Inject markers in keyword-only defaults, defaults that others hold, and very many of them: the data is found plain."""
+    """Markers in keyword-only defaults, in defaults that others hold, and very many: the answer is the same."""
     data = [list(range(600))]
 
     def by_keyword(n: int, box: Any, *, one: Any = cs.inject("one")) -> Any:

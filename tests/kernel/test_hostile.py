@@ -1,9 +1,8 @@
-"""What runs in the middle of an operation of the kernel (a finaliser, a hash) may call the kernel again, on the same object."""
+"""What runs in the middle of an operation of the kernel (a finaliser, a hash) may call it again, on the same object."""
 
 from __future__ import annotations
 
 import gc
-from array import array
 from collections.abc import Callable
 from typing import Any
 
@@ -77,23 +76,19 @@ class Name(str):
         return str(self) == str(other)
 
 
-def planned(frame: Any, stages: list[list[int]] | None = None) -> Any:
-    """Compile what a frame waits with, in stages, and let it run hot."""
-    if stages is None:
-        program = _kernel.compile_program(frame, *_kernel.layers(frame))
-    else:
-        offsets = [sum(map(len, stages[:i])) for i in range(len(stages) + 1)]
-        program = _kernel.compile_program(frame, array("i", offsets), array("i", sum(stages, [])))
+def planned(frame: Any) -> Any:
+    """Compile what a frame waits with, and let it run hot."""
+    program = _kernel.compile_program(frame, *_kernel.layers(frame))
     program.open, program.epoch = True, frame.cache.epoch
     frame.cache.add(program)
     frame.enter(program)
     return program
 
 
-def hot_frame(target: Any, stages: list[list[int]] | None = None, **resources: Any) -> Any:
+def hot_frame(target: Any, **resources: Any) -> Any:
     frame = _kernel.Frame(_kernel.ProgramCache(), resources)
     frame.begin(target)
-    planned(frame, stages)
+    planned(frame)
     return frame
 
 
