@@ -673,7 +673,7 @@ cdef enum:
     r_RETRY = 4
     r_EXTRAS = 5
     r_WEAKREFS = 6
-    r_SIZES = 8  # of tuples that are kept, and one more
+    r_SIZES = 17  # of tuples that are kept, and one more
 
 cdef PyObject* _spare[256]
 cdef Py_ssize_t _spare_count = 0
