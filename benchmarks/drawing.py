@@ -65,6 +65,7 @@ def draw_nodes(shapes: Mapping[str, Mapping[int, Cost]], path: Path) -> None:
         lines = {
             "run once": [costs[n].run for n in sizes],
             "written, run once and freed": [costs[n].whole for n in sizes],
+            "the same without collector": [costs[n].alone for n in sizes],
             "the same in plain Python": [costs[n].plain for n in sizes],
         }
         for (label, values), marker, colour in zip(lines.items(), MARKERS, COLOURS, strict=False):

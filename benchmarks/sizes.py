@@ -6,7 +6,8 @@
 
 Times are CPU times of this thread, so that a neighbour on the machine does not count, as ratios to the steps of a
 trampoline which runs in turn. Python's garbage collector is left as it is. It walks all that lives each time that has
-grown by a quarter, so an expression costs more to write the larger it is, in any program: ``plain`` shows how much.
+grown by a quarter, so an expression costs more to write the larger it is, in any program: ``plain`` shows how much, and
+``alone`` what is left without the collector.
 """
 
 from __future__ import annotations
@@ -32,11 +33,15 @@ STEPS = 100_000
 
 @dataclass(frozen=True)
 class Cost:
-    """Trampoline steps per node: to write, run and free an expression, and for all of that in plain Python."""
+    """Trampoline steps per node.
+
+    To write, run and free an expression; for all of that with the garbage collector off; for all of it in plain Python.
+    """
 
     write: float
     run: float
     free: float
+    alone: float
     plain: float
 
     @property
@@ -144,20 +149,25 @@ def _once(shape: Callable[[int, Makers], Any], n: int, made: Makers, value_of: C
 
 
 def _round(shape: Callable[[int, Makers], Any], n: int, times: int) -> Cost:
-    """Measures both and the trampoline, in turn."""
+    """Measures all and the trampoline, in turn."""
     gc.collect()
     ours = [0.0, 0.0, 0.0]
-    plain = 0.0
+    alone = plain = 0.0
     for _ in range(times):
         *seconds, value = _once(shape, n, TASKS, run)
         *others, expected = _once(shape, n, PLAIN, evaluate)
         assert value == expected, f"{shape.__name__} of {n:,}: {value} instead of {expected}"
         ours = [a + b for a, b in zip(ours, seconds, strict=True)]
         plain += sum(others)
+        gc.disable()
+        try:
+            alone += sum(_once(shape, n, TASKS, run)[:-1])
+        finally:
+            gc.enable()
     start = thread_time()
     trampoline(STEPS)
     unit = (thread_time() - start) / STEPS * n * times
-    return Cost(*(seconds / unit for seconds in ours), plain / unit)
+    return Cost(*(seconds / unit for seconds in (*ours, alone, plain)))
 
 
 def cost_of(name: str, n: int, rounds: int, nodes: int = 5_000) -> Cost:
