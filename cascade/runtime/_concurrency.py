@@ -9,7 +9,7 @@ from typing import Any
 
 from cascade.runtime._evaluation import Evaluation
 
-__all__ = ["Expand", "Together", "drive", "pause", "resume_started", "run_together"]
+__all__ = ["Driver", "Expand", "Started", "Together", "drive", "pause", "run_together"]
 
 
 @coroutine
@@ -33,8 +33,11 @@ class Expand:
         return (yield self)
 
 
-class _Driver:
-    """Keeps what waits for nested evaluations on a list, so that their depth is bounded by memory alone."""
+class Driver:
+    """Awaits an evaluation, or a coroutine that may await :class:`Expand`.
+
+    Keeps what waits for nested evaluations on a list, so that their depth is bounded by memory alone.
+    """
 
     __slots__ = ("start",)
 
@@ -103,11 +106,11 @@ def _without_engine(error: BaseException) -> BaseException:
 
 async def drive(start: Evaluation | Coroutine[Any, Any, Any]) -> Any:
     """Await an evaluation, or a coroutine that may await :class:`Expand`."""
-    return await _Driver(start)
+    return await Driver(start)
 
 
-class _Started:
-    """Awaits the rest of a coroutine that has already yielded once."""
+class Started:
+    """Awaits the rest of a coroutine whose first step gave ``yielded``; it stays in the current asyncio Task."""
 
     __slots__ = ("coroutine", "yielded")
 
@@ -133,11 +136,6 @@ class _Started:
                     wanted = self.coroutine.send(value)
                 except StopIteration as stop:
                     return stop.value
-
-
-async def resume_started(coroutine: Any, yielded: Any) -> Any:
-    """Await the rest of a coroutine whose first step gave ``yielded``; it stays in the current asyncio Task."""
-    return await _Started(coroutine, yielded)
 
 
 class Together:

@@ -7,13 +7,13 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from functools import cache
 from typing import Any
 
 from cascade import _kernel
 from cascade.internal.inputs import ENVIRONMENT, PARAMS, _internal_gather, environment
 from cascade.runtime._parts import Part
+from cascade.runtime._run_stack import RunStack
 from cascade.runtime._wakeup import Wakeup
 from cascade.runtime.bus import MessageBus
 from cascade.runtime.constraints.handlers import (
@@ -172,14 +172,30 @@ class Engine:
         return Outcome("Succeeded", value, None, ending.run_id, ending.stats)
 
     async def _run(self, box: list[Any], params: dict[str, Any] | None, use_vm: bool, ending: _Ending) -> Any:
+        """Run the target in the box and leave the box empty.
+
+        All in one function: each that waits for a run takes memory as long as the run lasts.
+        """
         if isinstance(box[0], (list, tuple)):
             if not box[0]:
                 return []
             box[0] = _internal_gather(*box[0])
         params = dict(params) if params else {}
-        status, text = "Succeeded", None
+        status, text, strategy = "Succeeded", None, None
         try:
-            return await self._connected_run(box, params, use_vm, ending)
+            if self.connector is not None:
+                await self._connect(ending)
+            self._announce(box[0], params, ending)
+            strategy = self._strategy(use_vm)
+            with RunStack() as run_stack:
+                return await strategy.execute(
+                    target=box.pop(),
+                    run_id=ending.run_id,
+                    params=params,
+                    state_backend=self.state_backend_factory(ending.run_id),
+                    run_stack=run_stack,
+                    active_resources={PARAMS: params, ENVIRONMENT: environment()},
+                )
         except Exception as error:
             status, text = "Failed", f"{type(error).__name__}: {error}"
             raise
@@ -187,39 +203,34 @@ class Engine:
             status, text = _status_of(error), f"{type(error).__name__}: {error}"
             raise
         finally:
+            self._count(strategy, ending)
             await self._end(ending, status, text)
 
-    async def _connected_run(self, box: list[Any], params: dict[str, Any], use_vm: bool, ending: _Ending) -> Any:
-        """Run the target in the box and leave the box empty."""
-        run_id, bus = ending.run_id, self.bus
-        if self.connector is not None:
-            await self.connector.connect()
-            ending.connected = True
-            bus.publish(ConnectorConnected(run_id=run_id))
-            await self.connector.subscribe(_CONSTRAINT_TOPIC, self._on_constraint_update)
-        if _wants(bus, RunStarted):
-            bus.publish(RunStarted(run_id=run_id, target_tasks=[_target_name(box[0])], params=params))
-        _check_target(box[0])
+    async def _connect(self, ending: _Ending) -> None:
+        assert self.connector is not None
+        await self.connector.connect()
+        ending.connected = True
+        self.bus.publish(ConnectorConnected(run_id=ending.run_id))
+        await self.connector.subscribe(_CONSTRAINT_TOPIC, self._on_constraint_update)
+
+    def _announce(self, target: Any, params: dict[str, Any], ending: _Ending) -> None:
+        """Say that a run starts.
+
+        Raises:
+            TypeError: the target is nothing that can run.
+        """
+        if _wants(self.bus, RunStarted):
+            self.bus.publish(RunStarted(run_id=ending.run_id, target_tasks=[_target_name(target)], params=params))
+        _check_target(target)
         if self.connector is not None:
             self.register(ResourceDefinition(_yielding(self.connector), "_internal_connector"))
-        strategy = self._strategy(use_vm)
-        backend = self.state_backend_factory(run_id)
-        resources: dict[str, Any] = {PARAMS: params, ENVIRONMENT: environment()}
-        try:
-            with ExitStack() as run_stack:
-                return await strategy.execute(
-                    target=box.pop(),
-                    run_id=run_id,
-                    params=params,
-                    state_backend=backend,
-                    run_stack=run_stack,
-                    active_resources=resources,
-                )
-        finally:
-            take = getattr(strategy, "take_stats", None)
-            if take is not None:
-                ending.stats = take(run_id)
-                self._ended = _sum(self._ended, ending.stats)
+
+    def _count(self, strategy: Any, ending: _Ending) -> None:
+        """Take over what a strategy has counted in a run."""
+        take = getattr(strategy, "take_stats", None)
+        if take is not None:
+            ending.stats = take(ending.run_id)
+            self._ended = _sum(self._ended, ending.stats)
 
     def _strategy(self, use_vm: bool) -> Any:
         if not use_vm:

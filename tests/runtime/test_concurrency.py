@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from cascade.runtime import _concurrency
-from cascade.runtime._concurrency import Expand, Together, drive, pause, resume_started, run_together
+from cascade.runtime._concurrency import Expand, Started, Together, drive, pause, run_together
 
 
 async def value(result: Any) -> Any:
@@ -157,12 +157,16 @@ def test_a_cancellation_reaches_the_innermost_level() -> None:
     assert asyncio.run(main()) == "went on"
 
 
-# ---------------------------------------------------------------------------------------------------- resume_started
+# ----------------------------------------------------------------------------------------------------------- Started
 
 
 def started(coroutine: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
     """Drive a coroutine to its first suspension, as the kernel does, and return the await of the rest."""
-    return resume_started(coroutine, coroutine.send(None))
+
+    async def rest(yielded: Any) -> Any:
+        return await Started(coroutine, yielded)
+
+    return rest(coroutine.send(None))
 
 
 def test_a_started_coroutine_goes_on_in_the_same_task() -> None:
@@ -398,4 +402,4 @@ def test_more_may_be_started_while_some_run() -> None:
 
 def test_the_module_says_what_it_has() -> None:
     """What the strategy takes from here is public within the engine."""
-    assert set(_concurrency.__all__) == {"Expand", "Together", "drive", "pause", "resume_started", "run_together"}
+    assert set(_concurrency.__all__) == {"Driver", "Expand", "Started", "Together", "drive", "pause", "run_together"}

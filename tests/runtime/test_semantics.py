@@ -17,6 +17,7 @@ from cascade.internal.inputs import _get_env_var
 from cascade.runtime.events import RunFinished, TaskExecutionStarted
 from cascade.runtime.strategies import _runs
 from cascade.runtime.strategies._runs import Run, Scope, StepState
+from cascade.runtime.strategies._turns import turns_of
 from cascade.spec.constraint import GlobalConstraint
 from cascade.spec.resource import ResourceDefinition, inject, resource
 from cascade.spec.routing import Router
@@ -569,11 +570,11 @@ def test_each_event_loop_counts_its_own_runs() -> None:
     """The runs of one event loop share a count, those of another have another, whichever was asked for last."""
     loops = [asyncio.new_event_loop() for _ in range(3)]
     try:
-        first = [_runs._load_of(loop) for loop in loops]
-        again = [_runs._load_of(loop) for loop in (*loops, *reversed(loops))]
+        first = [turns_of(loop) for loop in loops]
+        again = [turns_of(loop) for loop in (*loops, *reversed(loops))]
 
-        assert len({id(load) for load in first}) == 3
-        assert [id(load) for load in again] == [id(load) for load in (*first, *reversed(first))]
+        assert len({id(turns) for turns in first}) == 3
+        assert [id(turns) for turns in again] == [id(turns) for turns in (*first, *reversed(first))]
     finally:
         for loop in loops:
             loop.close()
@@ -585,15 +586,15 @@ def test_the_quantum_is_shared_by_the_runnable_runs_of_a_loop(monkeypatch: pytes
     monkeypatch.setattr(_runs.time, "monotonic", lambda: now[0])
 
     async def nothing() -> None:
-        assert run_.load == [load - 1]
+        assert run_.turns.runnable == runnable - 1
 
     async def main() -> None:
-        nonlocal load, run_
+        nonlocal runnable, run_
         run_ = Run("r", {}, InMemoryStateBackend("r"), ExitStack(), {}, False)
         other = Run("s", {}, InMemoryStateBackend("s"), ExitStack(), {}, False)
-        assert run_.load is other.load
-        for load, quantum in ((0, 1e-3), (1, 1e-3), (2, 5e-4), (10, 1e-4), (20, 50e-6), (1000, 50e-6)):
-            run_.load[0] = load
+        assert run_.turns is other.turns
+        for runnable, quantum in ((0, 1e-3), (1, 1e-3), (2, 5e-4), (10, 1e-4), (20, 50e-6), (1000, 50e-6)):
+            run_.turns.runnable = runnable
             await run_.breathe()
             assert run_.until == pytest.approx(100.0 + quantum, abs=1e-9)
             assert not run_.is_over()
@@ -602,9 +603,9 @@ def test_the_quantum_is_shared_by_the_runnable_runs_of_a_loop(monkeypatch: pytes
             now[0] = 100.0
         assert run_.yields == 6
         await run_.away(nothing())
-        assert run_.load == [1000]
+        assert run_.turns.runnable == 1000
 
-    load, run_ = 0, None  # type: ignore[assignment]
+    runnable, run_ = 0, None  # type: ignore[assignment]
     run_: Any
     asyncio.run(main())
 
@@ -641,7 +642,7 @@ def test_nobody_stays_counted_as_runnable(hot: bool) -> None:
                 await asyncio.sleep(0)
             running.cancel()
             await asyncio.wait([running])
-        assert _runs._runnable[asyncio.get_running_loop()] == [0]
+        assert turns_of(asyncio.get_running_loop()).runnable == 0
 
     asyncio.run(main())
 

@@ -8,7 +8,7 @@ from types import CoroutineType
 from typing import Any
 
 from cascade import _kernel
-from cascade.runtime._concurrency import resume_started
+from cascade.runtime._concurrency import Started
 from cascade.runtime.events import TaskExecutionFinished, TaskExecutionStarted, TaskRetrying
 from cascade.runtime.exceptions import TaskArgumentError, argument_error
 from cascade.runtime.strategies._items import Items
@@ -30,15 +30,18 @@ class Attempts:
 
     async def resume(self) -> None:
         """Drive what the frame awaits, in this Task, and give the frame its value."""
-        frame = self.frame
+        frame, turns = self.frame, self.run.turns
         op, started = frame.op, time.perf_counter()
+        turns.runnable -= 1
         try:
             if frame.started:
-                value = await resume_started(frame.awaitable, frame.yielded)
+                value = await Started(frame.awaitable, frame.yielded)
             else:
                 value = await frame.awaitable
         except BaseException as error:
             value = await self._retry(op, error, started)
+        finally:
+            turns.runnable += 1
         frame.resume(value)
 
     async def again(self) -> None:
@@ -46,12 +49,12 @@ class Attempts:
         frame = self.frame
         op, error = frame.op, frame.error
         frame.again()
-        frame.resume(await self._retry(op, error, time.perf_counter()))
+        frame.resume(await self.run.away(self._retry(op, error, time.perf_counter())))
 
     async def fan_out(self, items: Items) -> None:
         """Evaluate the items of the map whose turn it is and give the frame their values."""
         op = self.frame.op
-        self.frame.resume(await self._map(op, items))
+        self.frame.resume(await self.run.away(self._map(op, items)))
 
     async def _map(self, op: int, items: Items) -> Any:
         frame, started = self.frame, time.perf_counter()

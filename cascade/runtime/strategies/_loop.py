@@ -15,7 +15,6 @@ of its expression, its place in the plan and the results so far. A level of recu
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from contextlib import ExitStack
 from typing import Any
 
@@ -98,33 +97,45 @@ class Evaluation(_evaluation.Evaluation):
         """Run until a step needs full processing; return the final value or an expansion to wait for, in a tuple."""
         frame, run = self.frame, self.run
         self.signal = None
+        has_rested = False
         while True:
             if signal is None:
                 signal = _kernel.run(frame, run.until)
             if signal == _kernel.DONE:
                 return self._done()
             if signal == _kernel.YIELD:
-                await self._yield()
+                if not has_rested:
+                    run.yields += 1
+                    await run.turns.next()
+                has_rested = False
+                run.go_on()
+                self._look_again()
             elif signal == _kernel.STEP:
                 waited = run.is_over()
                 if waited:
-                    await self._yield()
+                    await run.breathe()
+                    self._look_again()
                 return await self._step(waited)
-            elif signal == _kernel.GROUP:
-                items = Items(self.strategy, run, self.scope)
-                members = (run.taking_part(self._member(op, items)) for op in frame.group)
-                frame.settle(await run.away(run_together(members)))
             else:
-                await run.away(self._attend(signal))
+                suspends = signal != _kernel.AWAIT or frame.started
+                if signal == _kernel.AWAIT:
+                    await self._attempts().resume()
+                elif signal == _kernel.FAILED:
+                    await self._attempts().again()
+                elif signal == _kernel.MAPPED:
+                    await self._attempts().fan_out(Items(self.strategy, run, self.scope))
+                else:
+                    items = Items(self.strategy, run, self.scope)
+                    members = (run.taking_part(self._member(op, items)) for op in frame.group)
+                    frame.settle(await run.away(run_together(members)))
+                # If the quantum is over, then because others have had their turn; the kernel says YIELD all the same.
+                has_rested = suspends and run.is_over()
             signal = None
 
-    def _attend(self, signal: int) -> Awaitable[None]:
-        """Bring the operation that is going on to its value, which the frame is given."""
+    def _attempts(self) -> Attempts:
         if self.attempts is None:
             self.attempts = Attempts(self.strategy, self.run, self.frame)
-        if signal == _kernel.MAPPED:
-            return self.attempts.fan_out(Items(self.strategy, self.run, self.scope))
-        return self.attempts.resume() if signal == _kernel.AWAIT else self.attempts.again()
+        return self.attempts
 
     def _done(self) -> tuple[Any]:
         frame = self.frame
@@ -135,10 +146,9 @@ class Evaluation(_evaluation.Evaluation):
         self._close()
         return (value,)
 
-    async def _yield(self) -> None:
-        """A control point: others run, then whatever they changed takes effect."""
+    def _look_again(self) -> None:
+        """A control point: what others have changed takes effect."""
         frame, gate = self.frame, self.strategy.gate
-        await self.run.breathe()
         if self.scope.top:
             self.strategy.tell.progress(self.run, frame)
         gate.look_again()

@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import ExitStack
 from hashlib import blake2b
 from typing import Any
-from weakref import WeakKeyDictionary
 
-from cascade.runtime._concurrency import pause
 from cascade.runtime.stats import RunStats
+from cascade.runtime.strategies._turns import turns_of
 from cascade.spec.protocols import StateBackend
 
 __all__ = ["Run", "Scope", "StepState"]
@@ -23,18 +21,13 @@ _SHARED_QUANTUM = 1e-3  # seconds, shared by the runnable runs of an event loop
 
 _ABSENT: Any = object()
 
-_runnable: WeakKeyDictionary[Any, list[int]] = WeakKeyDictionary()
-
-#: The event loop that was asked for last: nearly always the one that is asked for next.
-_latest: tuple[Callable[[], Any], list[int]] = (lambda: None), [0]
-
 
 class Run:
-    """One run. ``runnable`` is shared by the runs of one event loop: how many of them would go on at once."""
+    """One run. ``turns`` is shared by the runs of one event loop."""
 
     __slots__ = (
         *("backend", "cold", "frame", "hot_nodes", "hot_steps", "params", "resources", "run_id", "stack", "started"),
-        *("last_progress", "load", "nodes", "target_id", "templates", "through", "until", "warm", "yields"),
+        *("last_progress", "nodes", "target_id", "templates", "through", "turns", "until", "warm", "yields"),
     )
 
     def __init__(
@@ -58,7 +51,7 @@ class Run:
         self.hot_steps = self.hot_nodes = self.warm = self.cold = self.nodes = self.yields = 0
         self.started = time.monotonic()
         self.last_progress = self.started
-        self.load = _load_of(asyncio.get_running_loop())
+        self.turns = turns_of(asyncio.get_running_loop())
         self.until = self._deadline(self.started)  # when this run has to let others run
 
     def stats(self) -> RunStats:
@@ -82,45 +75,39 @@ class Run:
 
     def _deadline(self, now: float) -> float:
         """The more runs would go on, the sooner."""
-        load = self.load[0]
-        quantum = _SHARED_QUANTUM / load if load > 1 else _SHARED_QUANTUM
+        runnable = self.turns.runnable
+        quantum = _SHARED_QUANTUM / runnable if runnable > 1 else _SHARED_QUANTUM
         return now + (quantum if quantum > _MINIMUM_QUANTUM else _MINIMUM_QUANTUM)
 
     def is_over(self) -> bool:
         """Whether this run has to let others run now."""
         return time.monotonic() >= self.until
 
+    def go_on(self) -> None:
+        """Begin another quantum."""
+        self.until = self._deadline(time.monotonic())
+
     async def breathe(self) -> None:
         """Let others run once."""
         self.yields += 1
-        await pause()
-        self.until = self._deadline(time.monotonic())
+        await self.turns.next()
+        self.go_on()
 
     async def away(self, awaitable: Awaitable[Any]) -> Any:
         """Await something during which the current asyncio Task would not go on at once."""
-        self.load[0] -= 1
+        self.turns.runnable -= 1
         try:
             return await awaitable
         finally:
-            self.load[0] += 1
+            self.turns.runnable += 1
 
     async def taking_part(self, awaitable: Awaitable[Any]) -> Any:
         """Await something that goes on at once whenever it may, as one more that does."""
-        self.load[0] += 1
+        self.turns.runnable += 1
         try:
             return await awaitable
         finally:
-            self.load[0] -= 1
-
-
-def _load_of(loop: asyncio.AbstractEventLoop) -> list[int]:
-    """Return how many runs of an event loop would go on at once, to be counted up and down."""
-    global _latest
-    of, load = _latest
-    if of() is not loop:
-        load = _runnable.setdefault(loop, [0])
-        _latest = weakref.ref(loop), load
-    return load
+            self.turns.runnable -= 1
 
 
 class Scope:

@@ -22,7 +22,7 @@ from cascade.graph.hashing import BlueprintHasher
 from cascade.graph.model import Graph, Node
 from cascade.graph.registry import NodeRegistry
 from cascade.internal.inputs import PARAMS
-from cascade.runtime._concurrency import Expand, drive
+from cascade.runtime._concurrency import Driver, Expand
 from cascade.runtime._stock import is_stock
 from cascade.runtime.bus import MessageBus
 from cascade.runtime.processor import NodeProcessor
@@ -106,18 +106,22 @@ class GraphExecutionStrategy:
         run = Run(run_id, params, state_backend, run_stack, active_resources, through)
         self.gate.look_again()
         self._running[run_id] = run
-        run.load[0] += 1
+        run.turns.runnable += 1
         active_resources.setdefault(PARAMS, params)
         try:
+            turn = run.turns.begin()
+            if turn is not None:
+                await turn
+                run.go_on()
             scope = Scope(active_resources, "", True, state_backend if through else None)
             evaluation = Evaluation(self, run, scope, target)
             del target  # it is let go of with its step
-            value = await drive(evaluation)
+            value = await Driver(evaluation)
             if run.target_id is not None:
                 await state_backend.put_result(run.target_id, value)
             return value
         finally:
-            run.load[0] -= 1
+            run.turns.runnable -= 1
             self._running.pop(run_id, None)
             self._stats[run_id] = run.stats()
 
