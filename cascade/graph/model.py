@@ -125,7 +125,8 @@ class Graph:
     nodes: list[Node] = field(default_factory=list)
     edges: list[Edge] = field(default_factory=list)
     _node_index: dict[str, Node] = field(init=False, repr=False, compare=False, default_factory=dict)
-    _incoming: dict[int, list[Edge]] | None = field(init=False, repr=False, compare=False, default=None)
+    #: Where the edges that end in a node begin, by its ``id()``, and how many edges there were when that was found.
+    _first_edges: dict[int, int] = field(init=False, repr=False, compare=False, default_factory=dict)
     _indexed_edges: int = field(init=False, repr=False, compare=False, default=0)
     #: What graphs of this shape have in common, None where no plan may be kept for it.
     _template: Any = field(init=False, repr=False, compare=False, default=None)
@@ -149,12 +150,38 @@ class Graph:
 
     def incoming(self, node: Node) -> list[Edge]:
         """Return the edges that end in a node, in the order in which they were added."""
-        if self._incoming is None or self._indexed_edges != len(self.edges):
-            self._incoming = {}
-            for edge in self.edges:
-                self._incoming.setdefault(id(edge.target), []).append(edge)
-            self._indexed_edges = len(self.edges)
-        return self._incoming.get(id(node), [])
+        edges = self.edges
+        if self._indexed_edges != len(edges):
+            self._first_edges = _first_edges(edges)
+            self._indexed_edges = len(edges)
+        at = self._first_edges.get(id(node))
+        if at is None:
+            return []
+        if not self._first_edges[_IS_GROUPED]:
+            return [edge for edge in edges[at:] if edge.target is node]
+        end = at + 1
+        while end < len(edges) and edges[end].target is node:
+            end += 1
+        return edges[at:end]
+
+
+_IS_GROUPED = -1  # no object has this id
+
+
+def _first_edges(edges: list[Edge]) -> dict[int, int]:
+    """Return where the edges that end in a node begin, and whether they all lie together, as builders put them.
+
+    Numbers only: lists would be so many objects more for the garbage collector, in the very moment when a node waits
+    for its arguments.
+    """
+    first: dict[int, int] = {_IS_GROUPED: 1}
+    last = None
+    for at, edge in enumerate(edges):
+        target = edge.target
+        if target is not last and first.setdefault(id(target), at) != at:
+            first[_IS_GROUPED] = 0
+        last = target
+    return first
 
 
 def _read_index(graph: Graph) -> dict[str, Node]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from cascade.graph.build import build_graph
 from cascade.graph.model import Edge, EdgeType, Graph, Node
 from cascade.spec.task import task
@@ -109,3 +111,16 @@ def test_reading_order_does_not_change_ids() -> None:
 
     assert backwards[::-1] == [node.structural_id for node in other.nodes]
     assert [node.template_id for node in one.nodes] == [node.template_id for node in other.nodes]
+
+
+@pytest.mark.parametrize("order", [[0, 0, 1, 1, 2], [0, 1, 0, 2, 1], [2, 0, 0, 1, 2], []])
+def test_edges_are_found_by_their_target_in_any_order(order: list[int]) -> None:
+    """Whether the edges of a node lie together or not, and when others are added later."""
+    nodes = [Node(str(number), "n") for number in range(4)]
+    graph = Graph(nodes=nodes)
+
+    for added in range(len(order) + 1):
+        expected = [[edge for edge in graph.edges if edge.target is node] for node in nodes]
+        assert [graph.incoming(node) for node in nodes] == expected
+        if added < len(order):
+            graph.add_edge(Edge(nodes[3], nodes[order[added]], str(added)))

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from cascade.runtime._stock import is_stock
@@ -16,23 +17,35 @@ __all__ = ["Gate"]
 class Gate:
     """Judges the programs of one strategy, each once in an epoch."""
 
-    __slots__ = ("_seen", "strategy")
+    __slots__ = ("_flags", "_fresh", "_seen", "strategy")
 
     def __init__(self, strategy: Any) -> None:
         self.strategy = strategy
         #: What the current epoch was opened with.
         self._seen: tuple[Any, ...] = ()
+        #: The part of it that costs little to look at.
+        self._flags: tuple[Any, ...] = ()
+        #: Until when the rest need not be looked at: many runs need not look for each other.
+        self._fresh = 0.0
 
-    def look_again(self) -> bool:
-        """Notice whatever decides which programs may run hot; whether anything has changed."""
+    def look_again(self, now: float = math.inf, quantum: float = 0.0) -> bool:
+        """Notice whatever decides which programs may run hot; whether anything has changed.
+
+        Whether a part of the engine was replaced is looked at again after a ``quantum``, or when nobody says that it is
+        ``now``.
+        """
         strategy = self.strategy
         manager = strategy.constraint_manager
         if getattr(manager, "_constraints", True):
             manager.cleanup_expired_constraints()
-        now = (getattr(manager, "epoch", 0), strategy.hot, strategy.observe, self._is_stock())
-        if now == self._seen:
+        flags = (getattr(manager, "epoch", 0), strategy.hot, strategy.observe)
+        if now < self._fresh and flags == self._flags:
             return False
-        self._seen = now
+        self._flags, self._fresh = flags, now + quantum if now < math.inf else 0.0
+        seen = (*flags, self._is_stock())
+        if seen == self._seen:
+            return False
+        self._seen = seen
         strategy._cycle_cache.epoch += 1
         return True
 

@@ -92,8 +92,7 @@ class Items:
         return _kernel.Frame(self.strategy._cycle_cache, self.scope.resources)
 
     async def _yield(self) -> None:
-        await self.run.breathe()
-        self.strategy.gate.look_again()
+        self.run.look_again(self.strategy.gate, await self.run.breathe())
 
     def _adopted(self, frame: Any, signal: int, node: Node, index: int) -> Coroutine[Any, Any, Any]:
         """Let an item that needs something be evaluated like any other expression."""

@@ -15,6 +15,7 @@ of its expression, its place in the plan and the results so far. A level of recu
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
 from typing import Any
 
@@ -108,13 +109,11 @@ class Evaluation(_evaluation.Evaluation):
                     run.yields += 1
                     await run.turns.next()
                 has_rested = False
-                run.go_on()
-                self._look_again()
+                self._look_again(run.go_on())
             elif signal == _kernel.STEP:
                 waited = run.is_over()
                 if waited:
-                    await run.breathe()
-                    self._look_again()
+                    self._look_again(await run.breathe())
                 return await self._step(waited)
             else:
                 suspends = signal != _kernel.AWAIT or frame.started
@@ -146,12 +145,12 @@ class Evaluation(_evaluation.Evaluation):
         self._close()
         return (value,)
 
-    def _look_again(self) -> None:
+    def _look_again(self, now: float) -> None:
         """A control point: what others have changed takes effect."""
         frame, gate = self.frame, self.strategy.gate
         if self.scope.top:
-            self.strategy.tell.progress(self.run, frame)
-        gate.look_again()
+            self.strategy.tell.progress(self.run, frame, now)
+        self.run.look_again(gate, now)
         if frame.may_suspend and not gate.allows(frame.program):
             frame.suspend()
 
@@ -331,7 +330,7 @@ class Evaluation(_evaluation.Evaluation):
             return
         if self.scope.top:
             if failed and frame.steps:
-                self.strategy.tell.progress(run, frame, final=True)
+                self.strategy.tell.progress(run, frame, time.monotonic(), final=True)
             run.frame = None
         self.frame = self.attempts = None
         run.let_go(frame)

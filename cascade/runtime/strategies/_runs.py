@@ -14,10 +14,12 @@ from cascade.runtime.stats import RunStats
 from cascade.runtime.strategies._turns import turns_of
 from cascade.spec.protocols import StateBackend
 
-__all__ = ["Run", "Scope", "StepState"]
+__all__ = ["PROGRESS_INTERVAL", "Run", "Scope", "StepState"]
+
+PROGRESS_INTERVAL = 0.1  # seconds between two events of one loop
 
 _MINIMUM_QUANTUM = 50e-6  # seconds
-_SHARED_QUANTUM = 1e-3  # seconds, shared by the runnable runs of an event loop
+_SHARED_QUANTUM = 1e-3  # seconds, shared by the runnable runs of an event loop, and how often they look at its parts
 
 _ABSENT: Any = object()
 
@@ -27,7 +29,8 @@ class Run:
 
     __slots__ = (
         *("backend", "cold", "frame", "hot_nodes", "hot_steps", "params", "resources", "run_id", "stack", "started"),
-        *("last_progress", "nodes", "target_id", "templates", "through", "turns", "until", "warm", "yields"),
+        *("heard", "next_progress", "nodes", "target_id", "templates", "through", "turns", "until", "warm"),
+        "yields",
     )
 
     def __init__(
@@ -50,7 +53,8 @@ class Run:
         self.templates = 0
         self.hot_steps = self.hot_nodes = self.warm = self.cold = self.nodes = self.yields = 0
         self.started = time.monotonic()
-        self.last_progress = self.started
+        self.heard = 0  # the last subscription to the bus that this run has noticed
+        self.next_progress = self.started + PROGRESS_INTERVAL
         self.turns = turns_of(asyncio.get_running_loop())
         self.until = self._deadline(self.started)  # when this run has to let others run
 
@@ -83,15 +87,21 @@ class Run:
         """Whether this run has to let others run now."""
         return time.monotonic() >= self.until
 
-    def go_on(self) -> None:
-        """Begin another quantum."""
-        self.until = self._deadline(time.monotonic())
+    def go_on(self) -> float:
+        """Begin another quantum; return the time."""
+        now = time.monotonic()
+        self.until = self._deadline(now)
+        return now
 
-    async def breathe(self) -> None:
-        """Let others run once."""
+    async def breathe(self) -> float:
+        """Let others run once; return the time."""
         self.yields += 1
         await self.turns.next()
-        self.go_on()
+        return self.go_on()
+
+    def look_again(self, gate: Any, now: float) -> None:
+        """Notice what has changed in an engine since this run last went on."""
+        gate.look_again(now, _SHARED_QUANTUM)
 
     async def away(self, awaitable: Awaitable[Any]) -> Any:
         """Await something during which the current asyncio Task would not go on at once."""

@@ -13,11 +13,9 @@ from cascade.runtime.events import (
     TaskExecutionFinished,
     TaskExecutionStarted,
 )
-from cascade.runtime.strategies._runs import Run
+from cascade.runtime.strategies._runs import PROGRESS_INTERVAL, Run
 
 __all__ = ["Teller"]
-
-_PROGRESS_INTERVAL = 0.1  # seconds
 
 WARNING_TEXT = (
     "Task '{name}' returns a call of itself whose arguments are calls too. Each new structure of such a call is "
@@ -61,12 +59,16 @@ class Teller:
 
     # ------------------------------------------------------------------------------------------------------- loops
 
-    def progress(self, run: Run, frame: Any, final: bool = False) -> None:
-        """Publish how far a loop is, at most ten times a second."""
-        now = time.monotonic()
-        if (not final and now - run.last_progress < _PROGRESS_INTERVAL) or not self.wants(LoopProgress):
+    def progress(self, run: Run, frame: Any, now: float, final: bool = False) -> None:
+        """Publish how far a loop is, at most ten times a second.
+
+        Who has just subscribed is told at once; that takes the place of the next time, so that there are no more.
+        """
+        heard = getattr(self._strategy.bus, "epoch", 0)
+        is_new, run.heard = heard != run.heard, heard
+        if (now < run.next_progress and not is_new and not final) or not self.wants(LoopProgress):
             return
-        run.last_progress = now
+        run.next_progress = (max(run.next_progress, now) if is_new else now) + PROGRESS_INTERVAL
         steps = run.hot_steps + frame.steps + run.warm + run.cold
         elapsed = now - run.started
         program = frame.last
@@ -85,7 +87,7 @@ class Teller:
     def end_of_loop(self, run: Run, frame: Any, told: int) -> None:
         """After hot steps: the last progress, and the start and the end of the target, unless it is ``told``."""
         if frame.steps:
-            self.progress(run, frame, final=True)
+            self.progress(run, frame, time.monotonic(), final=True)
         program = frame.last
         if program is None:
             return

@@ -104,6 +104,7 @@ class GraphExecutionStrategy:
         """
         through = not is_stock(state_backend, "transient", "put_result", "mark_skipped", "clear")
         run = Run(run_id, params, state_backend, run_stack, active_resources, through)
+        run.heard = getattr(self.bus, "epoch", 0)
         self.gate.look_again()
         self._running[run_id] = run
         run.turns.runnable += 1

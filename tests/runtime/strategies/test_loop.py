@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import gc
 import tracemalloc
+from contextlib import ExitStack
+from itertools import pairwise
 from typing import Any
 from unittest import mock
 
 import pytest
 
 from cascade import _kernel
+from cascade.adapters.state.in_memory import InMemoryStateBackend
 from cascade.runtime.events import LoopProgress, TaskExecutionStarted
 from cascade.runtime.exceptions import CascadeRuntimeError, ResourceCycleError
+from cascade.runtime.strategies import _runs
 from cascade.runtime.strategies._runs import Run
+from cascade.spec.constraint import GlobalConstraint
 from cascade.spec.task import task
 from tests.engines import make_engine, run, watch
 
@@ -213,3 +218,124 @@ def test_nodes_of_expansions_in_a_hot_frame_have_ids_of_their_places() -> None:
 
     assert len(set(first)) == len(first) == 8
     assert first == second
+
+
+class Minutes:
+    """A clock that shows what it is told to show."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def test_progress_is_told_ten_times_a_second_and_at_once_to_newcomers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who subscribes hears at the next control point; that takes the place of the next regular time."""
+    clock, heard = Minutes(), []
+    engine = make_engine()
+    tell = engine.graph_strategy.tell
+    frame = _kernel.Frame(_kernel.ProgramCache(), {})
+    monkeypatch.setattr(_runs, "time", clock)
+
+    def at(*milliseconds: int) -> list[int]:
+        for one in milliseconds:
+            before = len(heard)
+            tell.progress(run_, frame, 100.0 + one / 1000)
+            told.extend([one] * (len(heard) > before))
+        return told
+
+    async def main() -> None:
+        nonlocal run_
+        run_ = Run("r", {}, InMemoryStateBackend("r"), ExitStack(), {}, False)
+        run_.heard = engine.bus.epoch
+        assert at(50, 150) == []  # nobody listens
+        engine.bus.subscribe(LoopProgress, heard.append)
+        assert at(155, 200, 254, 256, 300) == [155, 256]  # at once, then every 100 ms
+        engine.bus.subscribe(LoopProgress, lambda event: None)
+        assert at(310, 360, 455, 457) == [155, 256, 310, 457]  # instead of 356
+        engine.bus.subscribe(TaskExecutionStarted, heard.append)
+        assert at(458)[-1] == 458
+        tell.progress(run_, frame, 100.459, final=True)
+        assert heard[-1].final
+
+    run_: Any = None
+    told: list[int] = []
+    asyncio.run(main())
+
+
+def test_a_run_that_has_just_waited_does_not_let_others_run_again() -> None:
+    """An async step that suspends takes one turn of the event loop, even if its quantum is over."""
+    turns: list[int] = []
+    counted = [0]
+
+    @task
+    async def loop(n: int) -> Any:
+        turns.append(counted[0])
+        await asyncio.sleep(0)
+        return loop(n - 1) if n else "end"
+
+    async def main() -> None:
+        engine = make_engine()
+
+        async def count() -> None:
+            while True:
+                counted[0] += 1
+                await asyncio.sleep(0)
+
+        counting = asyncio.ensure_future(count())
+        assert await engine.run(loop(20)) == "end"
+        counting.cancel()
+        assert engine.stats.yields == 1  # before the cold step
+
+    with mock.patch.object(Run, "_deadline", return_value=0.0):
+        asyncio.run(main())
+
+    assert [later - before for before, later in pairwise(turns[2:])] == [1] * (len(turns) - 3)
+
+
+def test_an_await_that_does_not_suspend_is_no_rest() -> None:
+    """A loop of awaitables that are there at once lets others run like any other loop."""
+
+    class There:
+        def __await__(self) -> Any:
+            return "there"
+            yield
+
+    waits = task(lambda n: There(), name="waits")
+    waits.is_async = True
+
+    @task
+    def loop(n: int, _: Any = None) -> Any:
+        return loop(n - 1, waits(n)) if n else "end"
+
+    engine = make_engine()
+    with mock.patch.object(Run, "_deadline", return_value=0.0):
+        assert run(loop(20), engine) == "end"
+
+    assert engine.stats.yields >= 36  # two nodes a step
+
+
+def test_parts_are_looked_at_again_after_a_quantum(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many runs need not look at the engine's parts for each other; constraints and switches they look at each time."""
+    engine = make_engine()
+    gate = engine.graph_strategy.gate
+    looked: list[None] = []
+    monkeypatch.setattr(type(gate), "_is_stock", lambda self: not looked.append(None))
+
+    def looks(*arguments: float) -> int:
+        looked.clear()
+        gate.look_again(*arguments)
+        return len(looked)
+
+    assert looks() == 1
+    assert looks(5.0, 0.5) == 1
+    assert looks(5.4, 0.5) == 0
+    assert looks(5.6, 0.5) == 1
+    engine.constraint_manager.update_constraint(GlobalConstraint("p", "task:x", "pause", {}))
+    assert looks(5.7, 0.5) == 1
+    engine.graph_strategy.observe = "steps"
+    assert looks(5.8, 0.5) == 1
+    assert looks(5.9, 0.5) == 0
+    assert looks() == looks() == 1  # at the start of a run
+    assert looks(6.0, 0.0) == looks(6.0, 0.0) == 1
