@@ -1243,7 +1243,7 @@ cdef int64_t _memo_stamp = 0
 
 cdef int _grow(void** buffer, Py_ssize_t* room, Py_ssize_t size, Py_ssize_t wanted) noexcept:
     """Let a buffer have at least ``wanted`` entries; -1 with MemoryError set."""
-    cdef Py_ssize_t larger = room[0] * 2 if room[0] else 16
+    cdef Py_ssize_t larger = room[0] * 2 if room[0] else 4
     cdef void* moved
     if larger < wanted:
         larger = wanted
