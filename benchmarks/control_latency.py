@@ -50,7 +50,7 @@ INSTANTS, TRIES, LIMIT = 1_000, 3, 5.0  # milliseconds
 #: Attempts of a subject before the plain loop has its turn.
 BLOCK = 50
 #: For so many seconds at most a run goes on before something is done to it.
-SPAN = 0.006
+SPAN = 0.004
 NODES = 1_000
 
 
