@@ -276,7 +276,7 @@ async def begin(on: Any, kind: str, loops: int) -> list[asyncio.Task[Any]]:
         running = on.graph_strategy.running_stats()
         if len(running) == loops and min(one.steps for one in running) > 3:
             return runs
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.25)  # to ask all of them takes a while, too
 
 
 # ------------------------------------------------------------------------------------------------------------- program
