@@ -99,7 +99,7 @@ class TaskArgumentError(CascadeRuntimeError, TypeError):
 
 def argument_error(name: str, func: Any, args: Any, kwargs: Any, error: TypeError) -> TaskArgumentError | None:
     """Return the error to raise if ``error`` means that arguments do not fit ``func``; None if its body raised it."""
-    if error.__traceback__ is not None and _entered(error):
+    if error.__traceback__ is not None and _entered(error, func):
         return None
     import inspect
 
@@ -114,11 +114,19 @@ def argument_error(name: str, func: Any, args: Any, kwargs: Any, error: TypeErro
     return None
 
 
-def _entered(error: BaseException) -> bool:
-    """Whether user code had started when the error was raised: its traceback then goes beyond the engine's modules."""
+def _entered(error: BaseException, func: Any) -> bool:
+    """Whether the function had started when the error was raised: its frame, if it has any, is in the traceback.
+
+    For a callable without code of its own that is so if the traceback goes beyond the engine's modules. Frames of an
+    executor of the user's own, through which the call went, are no sign of it where there is a better one.
+    """
+    code = getattr(func, "__code__", None)
     entry = error.__traceback__
     while entry is not None:
-        if not str(entry.tb_frame.f_globals.get("__name__", "")).startswith("cascade."):
+        frame = entry.tb_frame
+        if frame.f_code is code:
+            return True
+        if code is None and not str(frame.f_globals.get("__name__", "")).startswith("cascade."):
             return True
         entry = entry.tb_next
     return False

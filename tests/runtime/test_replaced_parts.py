@@ -12,6 +12,7 @@ from cascade.adapters.solvers.native import NativeSolver
 from cascade.adapters.state.in_memory import InMemoryStateBackend
 from cascade.runtime.bus import MessageBus
 from cascade.runtime.engine import Engine
+from cascade.runtime.exceptions import TaskArgumentError
 from cascade.runtime.processor import NodeProcessor
 from cascade.runtime.resource_container import ResourceContainer
 from cascade.spec.resource import inject, resource
@@ -128,3 +129,28 @@ def test_a_backend_that_overrides_clear_is_not_stock(hot: bool) -> None:
 
     run(countdown(3), hot=hot, state_backend_factory=Own)
     assert len(cleared) == 3
+
+
+@pytest.mark.parametrize("hot", [True, False])
+def test_arguments_that_do_not_fit_are_told_from_errors_of_the_body_through_any_executor(hot: bool) -> None:
+    """An executor of the user's own, with frames of its own, makes nobody take a misfit for an error of the body."""
+
+    class Own(LocalExecutor):
+        async def execute(self, *args: Any, **kwargs: Any) -> Any:
+            return await super().execute(*args, **kwargs)
+
+    class Callable:
+        def __call__(self) -> Any:
+            raise TypeError("of the body")
+
+    def raises() -> Any:
+        raise TypeError("of the body")
+
+    engine = make_engine(executor=Own(), hot=hot)
+    for _ in range(2):
+        with pytest.raises(TaskArgumentError, match="countdown"):
+            run(countdown(), engine)  # type: ignore[call-arg]
+        for function in (raises, Callable()):
+            with pytest.raises(TypeError, match="of the body") as caught:
+                run(task(function)(), engine)  # type: ignore[arg-type]
+            assert type(caught.value) is TypeError
