@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 from contextlib import ExitStack, suppress
+from functools import lru_cache
 from typing import Any
 
 from cascade.spec.lazy_types import LazyResult, MappedLazyResult
@@ -21,7 +23,8 @@ from cascade.spec.task import Task
 
 __all__ = ["ERRORS", "Reference"]
 
-LAZY = (LazyResult, MappedLazyResult)
+LAZY, PLAIN = (LazyResult, MappedLazyResult), frozenset({int, float, str, bool, type(None)})
+signature = lru_cache(1024)(inspect.signature)
 GATHER: Any = Task(lambda value: value, "gather")
 
 #: Errors with the names of the engine's, so that types can be compared; what they say is the engine's alone.
@@ -40,7 +43,7 @@ def markers(value: Any, deep: bool = False, around: tuple[int, ...] = ()) -> lis
         return [value, *markers(inner, deep, around)]
     if not isinstance(value, (list, tuple, dict)) or id(value) in around:
         return []
-    items = value.values() if isinstance(value, dict) else value
+    items = [item for item in (value.values() if isinstance(value, dict) else value) if type(item) not in PLAIN]
     return [one for item in items for one in markers(item, deep, (*around, id(value)))]
 
 
@@ -57,8 +60,8 @@ def content(value: Any, of_lazy: Any = None) -> Any:
     """Equal for values that are one and the same, types count: to a pure call, or to a cache if lazies have no name."""
     if type(value) in LAZY and of_lazy is not None and getattr(value, "task", None) is not GATHER:
         return ("lazy", of_lazy(value))
-    if type(value) in (int, float, str, bool, type(None), Inject, Task):
-        return (type(value), repr(value))
+    if type(value) in (*PLAIN, range, set, Inject, Task):
+        return (type(value), repr(value), getattr(getattr(value, "func", None), "__code__", None))
     if isinstance(value, dict):
         pairs = [(type(key), key, content(item, of_lazy)) for key, item in value.items()]
         return (type(value), frozenset(pairs) if type(value) is dict else tuple(pairs))
@@ -79,12 +82,11 @@ class Node:
     """One call of a step."""
 
     def __init__(self, lazy: Any) -> None:
-        self.lazy, self.map = lazy, type(lazy) is MappedLazyResult
+        self.lazy, self.map, self.level = lazy, type(lazy) is MappedLazyResult, 0
         self.task = lazy.factory if self.map else lazy.task
-        self.level = 0
+        self.func = self.task.func  # what is put in its place acts from the next step on
         self.inline = not self.map and not self.task.is_async and self.task.mode is None
-        self.args = [] if self.map else list(lazy.args)
-        self.kwargs = dict(lazy.mapping_kwargs if self.map else lazy.kwargs)
+        self.args, self.kwargs = ([], dict(lazy.mapping_kwargs)) if self.map else (list(lazy.args), dict(lazy.kwargs))
         self.condition = GATHER(lazy._condition) if type(lazy._condition) is Router else lazy._condition
         self.amounts = dict(lazy._constraints.requirements) if lazy._constraints else {}
         policies = [self.condition, *self.amounts.values(), *lazy._dependencies]
@@ -96,10 +98,8 @@ class Step:
 
     def __init__(self, run: Reference, target: Any, active: dict[str, Any]) -> None:
         self.run, self.active = run, active
-        self.nodes: dict[Any, Node] = {}  # those of pure tasks by their content
-        self.node_of: dict[Any, Node] = {}
-        self.results: dict[Node, Any] = {}
-        self.skipped: dict[Node, Any] = {}
+        self.nodes, self.node_of = dict[Any, Node](), dict[Any, Node]()  # those of pure tasks are found by content
+        self.results, self.skipped = dict[Node, Any](), dict[Node, Any]()
         self.visit(target)
         self.target = self.node_of[target]
 
@@ -147,13 +147,15 @@ class Step:
 
     async def settle(self, node: Node) -> None:
         """Skip a node, or look into its cache, call it, evaluate what an inner call returned, save."""
-        condition = node.condition
-        condition = self.results.get(self.node_of[condition], False) if type(condition) in LAZY else condition
+        condition = self.results.get(self.node_of[one], False) if type(one := node.condition) in LAZY else one
         try:
             if node.condition is not None and not condition:
                 raise Missing("condition")
             if any(self.node_of[one] in self.skipped for one in node.lazy._dependencies):
                 raise Missing("predecessor")
+            for one in markers([node.args, node.kwargs]):  # what was skipped counts before a choice of no route
+                with suppress(NoRoute):
+                    self.value(one, {})
             args, kwargs = self.value([node.args, node.kwargs], {})
         except Missing as reason:
             self.skipped[node] = reason.args
@@ -209,16 +211,15 @@ class Step:
 
     async def attempts(self, node: Node, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """Call a function until it succeeds or its retries are used up."""
-        func, policy = node.task.func, node.lazy._retry_policy
+        func, policy = node.func, node.lazy._retry_policy
         try:
-            bound = inspect.signature(func).bind(*args, **kwargs)
+            bound = signature(func).bind(*args, **kwargs)
         except TypeError as misfit:
             raise Misfit(node.task.name) from misfit
         missing = {name: self.active[one] for name, one in injected(func).items() if name not in bound.arguments}
         for left in range(policy.max_attempts if policy else 0, -1, -1):
             try:
-                value = func(*args, **kwargs, **missing)
-                return await value if inspect.iscoroutine(value) else value
+                return await value if inspect.iscoroutine(value := func(*args, **kwargs, **missing)) else value
             except Exception:  # a StopIteration that leaves a coroutine becomes a RuntimeError by Python's own rule
                 if not left:
                     raise
@@ -234,16 +235,14 @@ class Step:
 
 
 def injected(func: Any) -> dict[str, str]:
-    parameters = inspect.signature(func).parameters.values()
-    return {one.name: one.default.resource_name for one in parameters if type(one.default) is Inject}
+    return {p.name: p.default.resource_name for p in signature(func).parameters.values() if type(p.default) is Inject}
 
 
 async def together(coroutines: list[Any]) -> list[Any]:
     """Run concurrently; if one fails, end the others first, then raise the first error in order, noting the others."""
-    tasks: list[asyncio.Task[Any]] = []
     with suppress(BaseExceptionGroup):
         async with asyncio.TaskGroup() as group:
-            tasks += [group.create_task(one) for one in coroutines]
+            tasks = [group.create_task(one) for one in coroutines]
     errors = [error for task in tasks if not task.cancelled() and (error := task.exception())]
     for other in errors[1:]:
         errors[0].add_note(f"also failed: {type(other).__name__}: {other}")
@@ -255,11 +254,13 @@ async def together(coroutines: list[Any]) -> list[Any]:
 class Reference:
     """Gives final values: ``await Reference(definitions of resources).run(target, params)``."""
 
+    step = Step
+
     def __init__(self, resources: Any = ()) -> None:
         self.definitions = {one.name: one for one in resources}
 
     async def run(self, target: Any, params: dict[str, Any]) -> Any:
-        self.shared: dict[str, Any] = {"cascade.params": params}
+        self.shared: dict[str, Any] = {"cascade.params": params, "cascade.environment": dict(os.environ)}
         with ExitStack() as self.stack:
             return await self.evaluate(continuation(target), {})
 
@@ -267,10 +268,10 @@ class Reference:
         """Steps, until the value is final; resources of scope "task" end with their step."""
         while lazy is not None:
             with ExitStack() as stack:
-                step = Step(self, lazy, {**active, **self.shared})
+                step = self.step(self, lazy, {**active, **self.shared})
                 found = [one for node in step.nodes.values() for one in markers(node.needs, deep=True)]
                 names = {one.resource_name for one in found if type(one) is Inject}
-                for name in sorted(names.union(*(injected(node.task.func).values() for node in step.nodes.values()))):
+                for name in sorted(names.union(*(injected(node.func).values() for node in step.nodes.values()))):
                     self.set_up(name, step.active, stack)
                 value = await step.process()
             lazy = continuation(value)
@@ -282,8 +283,7 @@ class Reference:
         needs = injected((definition := self.definitions[name]).func)
         for needed in sorted(needs.values()):
             self.set_up(needed, active, stack)
-        generator = definition.func(**{parameter: active[needed] for parameter, needed in needs.items()})
-        active[name] = next(generator)
+        active[name] = next(generator := definition.func(**{one: active[needs[one]] for one in needs}))
         if definition.scope == "run":
             self.shared[name], stack = active[name], self.stack
 

@@ -1,133 +1,244 @@
-"""Programs drawn by Hypothesis: descriptions that every voice builds for itself, so that no two share an object.
+"""Programs drawn at random: descriptions that every voice builds for itself, so that no two share an object.
 
 A description is plain data, so it can be printed and sent to another process: ``("lit", 3)``,
 ``("call", "mix", [args], {kwargs}, {policies})``, ``("again", k)`` for the k-th call written so far, ``("box", k)`` for
 the k-th container, containers, Routers, maps, markers. The bodies of tasks that return calls are descriptions too, in
 which ``("arg",)`` stands for the task's own argument. ``tests.differential.worlds`` builds what they describe.
+
+Whatever is drawn comes from a row of small numbers, 0 being the simplest choice::
+
+    numbers --Choices--> Grammar --> program
+
+Hypothesis may be asked for the numbers, which then makes failures small (``programs``), or ``random`` for a search at
+scale, which is fifty times as fast (``drawn``).
 """
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hypothesis import strategies as st
 
-__all__ = ["programs", "storms"]
+__all__ = ["Choices", "Grammar", "drawn", "from_choices", "in_order", "programs", "storms"]
+
+
+class Choices:
+    """Turns numbers below a limit into choices."""
+
+    def __init__(self, below: Callable[[int], int]) -> None:
+        self.below = below
+
+    def one(self, options: Sequence[Any]) -> Any:
+        """Return one of the options, the first of which is the simplest."""
+        return options[self.below(len(options))]
+
+    def chance(self, of: int) -> bool:
+        """Return True once in so many times."""
+        return self.below(of) == of - 1
+
+    def several(self, make: Callable[[], Any], most: int, least: int = 0) -> list[Any]:
+        """Return as many of what ``make`` makes as the choice says."""
+        return [make() for _ in range(least + self.below(most - least + 1))]
+
+
+def drawn(seed: int) -> Choices:
+    """Return the choices of a seed."""
+    numbers = random.Random(seed).random
+    return Choices(lambda limit: int(numbers() * limit))
+
+
+@st.composite
+def from_choices(draw: Any, make: Callable[[Choices], Any]) -> Any:
+    """What ``make`` makes of choices that Hypothesis draws."""
+    return make(Choices(lambda limit: draw(st.integers(0, limit - 1))))
+
 
 # What is not a call: plain values of all kinds, markers, tasks that were not called.
 
-plain = [None, True, False, 1.0, -0.0, "a", "1", "", (1, 2), (1, (True, "x")), float("nan")]
-odd = st.tuples(st.just("odd"), st.sampled_from(["never", "always", "raises", "point", "thing"]), st.integers(0, 1))
-literals = st.one_of(
-    st.integers(-2, 3).map(lambda v: ("lit", v)),
-    st.sampled_from(plain).map(lambda v: ("lit", v)),
-    odd,
+PLAIN = (None, True, False, 1.0, -0.0, "a", "1", "", (1, 2), (1, (True, "x")), float("nan"))
+ODD = ("never", "always", "raises", "point", "thing", "loop", "knot", "set", "keyed", "range")
+MARKERS = (
+    [("param", "p"), ("param", "q"), ("param", "d"), ("env",), ("inject", "db"), ("inject", "conn")] * 4
+    + [("inject", "bad_up"), ("inject", "bad_down"), ("inject", "bad_step"), ("task", "mix"), ("param", "absent")]
 )
-again = st.tuples(st.sampled_from(["again", "again", "box"]), st.integers(0, 20))
-markers = st.sampled_from(
-    [("param", "p"), ("param", "q"), ("inject", "db"), ("inject", "conn")] * 4
-    + [("inject", "bad_up"), ("inject", "bad_down"), ("inject", "bad_step"), ("task", "mix")]
-)
-own_argument = st.just(("arg",))
-
-
-def containers(items: Any) -> Any:
-    several = st.lists(items, max_size=3)
-    kinds = st.sampled_from(["list", "tuple", "dict", "row", "ordered"])
-    pairs = st.tuples(st.sampled_from(["pair", "twice"]), st.lists(items, min_size=2, max_size=2))
-    return st.one_of(st.tuples(kinds, several), pairs)
-
-
-# Calls and their policies.
-
-expressions: Any = st.deferred(
-    lambda: st.one_of(literals, literals, calls, calls, again, containers(expressions), routers, markers)
-)
-no_policies: Any = st.just({})
-all_policies: Any = st.fixed_dictionaries(
-    {},
-    optional={
-        "retry": st.integers(0, 2),
-        "cache": st.sampled_from("ab"),
-        "constant": st.booleans(),
-        "run_if": st.deferred(lambda: st.one_of(calls, calls, routers)),
-        "after": st.deferred(lambda: calls),
-        "amount": st.one_of(st.just(("lit", 1)), st.deferred(lambda: calls)),
-    },
-)
-cached: Any = st.fixed_dictionaries({"cache": st.sampled_from("ab")}, optional={"retry": st.integers(0, 1)})
-policies = st.one_of(no_policies, no_policies, no_policies, cached, all_policies)
+CONTAINERS = ("list", "tuple", "dict", "row", "ordered", "pair", "twice", "triple")
 
 #: Tasks whose calls run one by one.
-inline = (
+INLINE = (
     ["mix"] * 6
-    + ["pure", "pure", "coro", "uses_db", "uses_conn", "defaults", "same", "grow", "keeps", "pick"] * 2
-    + ["fails", "stops", "flaky", "halts"]
+    + ["pure", "pure", "coro", "uses_db", "uses_conn", "defaults", "same", "grow", "keeps", "pick", "only"] * 2
+    + ["fails", "stops", "flaky", "weak", "halts", "spread", "changing", "changing", "replaces", "overrides", "pauses"]
 )
 #: Tasks whose calls run together.
-concurrent = ["amix", "acomes", "bmix", "apure", "afails", "astops", "aflaky", "bfails", "buses"]
-
-arguments = st.lists(expressions, max_size=3)
-keywords = st.dictionaries(st.sampled_from(["x", "y", "z"]), expressions, max_size=2)
-plain_calls = st.tuples(st.just("call"), st.sampled_from(inline + concurrent), arguments, keywords, policies)
-#: The same leaves again and again: what may be one call and what may not.
-twins = st.lists(literals, min_size=1, max_size=2).flatmap(
-    lambda leaves: st.lists(
-        st.tuples(
-            st.just("call"),
-            st.sampled_from(["pure", "pure", "apure", "mix"]),
-            st.lists(st.one_of(st.sampled_from(leaves), containers(st.sampled_from(leaves))), max_size=2),
-            st.dictionaries(st.sampled_from(["x", "y"]), st.sampled_from(leaves), max_size=2),
-            st.one_of(no_policies, no_policies, cached),
-        ),
-        min_size=2,
-        max_size=5,
-    )
+CONCURRENT = ["amix", "acomes", "bmix", "apure", "afails", "astops", "aflaky", "bfails", "buses", "areplaces"]
+MAPPED = (
+    *("mix", "amix", "flaky", "uses_db", "mixed", "pure", "bmix", "fails", "afails", "keeps", "spread", "weak"),
+    *("uses_conn", "aflaky"),
 )
-families = twins.map(lambda calls: ("call", "mix", calls, {}, {}))
-#: One container with lazies in several places: of one call, and of several calls.
-again_box = ("box", -1)
-
-
-def same_twice(box: Any) -> Any:
-    return ("call", "same", [box, ("lit", 0), again_box], {"x": again_box}, {})
-
-
-shared = st.tuples(
-    st.sampled_from(["list", "tuple", "dict", "row", "ordered"]), st.lists(expressions, min_size=1, max_size=2)
-).map(lambda box: ("call", "mix", [same_twice(box), ("call", "same", [again_box], {"y": again_box}, {})], {}, {}))
-expanding = st.tuples(
-    st.just("expand"), st.sampled_from(["sync", "sync", "async", "blocking"]), st.deferred(lambda: bodies), expressions,
-    policies,
-)  # fmt: skip
 RECURSIONS = (
     *("tail", "accumulate", "mutual", "sum", "listed", "routed", "kept", "retried", "chosen", "resourced", "sunk"),
-    *("atail", "btail", "tree", "amutual", "ordered", "mapped"),
+    *("atail", "btail", "tree", "amutual", "ordered", "mapped", "swapping", "renewed"),
 )
-recursions = st.tuples(
-    st.just("recurse"),
-    st.sampled_from(RECURSIONS),
-    st.integers(0, 6),
-)
-maps = st.tuples(
-    st.just("map"),
-    st.sampled_from(["mix", "amix", "flaky", "uses_db", "mixed", "pure", "bmix", "fails", "afails", "keeps"]),
-    st.lists(expressions, max_size=3),
-    policies,
-)
-calls: Any = st.deferred(
-    lambda: st.one_of(plain_calls, plain_calls, plain_calls, expanding, recursions, maps, families, shared)
-)
-picks = st.sampled_from([("call", "pick", [("lit", k)], {}, {}) for k in ("a", "b", 1, None)])
-routers = st.tuples(
-    st.just("router"), st.one_of(expressions, picks, picks), st.lists(expressions, min_size=1, max_size=3)
-)
-bodies = st.one_of(
-    expressions,
-    own_argument,
-    st.lists(st.one_of(expressions, own_argument), min_size=1, max_size=2).map(lambda v: ("call", "mix", v, {}, {})),
-)
-anything = st.one_of(plain_calls, expanding, recursions, maps, families, shared, containers(expressions))
+#: Recursions that may go deep, because every step is like the one before.
+DEEP = ("tail", "accumulate", "mutual", "sum", "listed", "atail", "amutual", "retried")
+PICKS = [("call", "pick", [("lit", k)], {}, {}) for k in ("a", "b", 1, None)]
+#: How many calls a program may write down.
+SIZES = (1, 2, 4, 6, 9, 14, 24)
+DEPTH = 6
+
+
+class Grammar:
+    """Writes one program."""
+
+    def __init__(self, choices: Choices, names: Sequence[str] = ()) -> None:
+        self.names = names  # further tasks to call
+        self.below, self.one, self.chance, self.several = choices.below, choices.one, choices.chance, choices.several
+        self.left = self.one(SIZES)  # calls that may still be written
+        self.depth = 0
+        self.may_own = False  # whether there is an argument of a task's own
+
+    def program(self) -> Any:
+        """Return a program, one of two without calls that run together."""
+        in_place = self.below(2) == 0
+        kinds = (self.plain_call, self.plain_call, self.expanding, self.recursion, self.map, self.family, self.shared)
+        made = self.one((*kinds, self.container))()
+        return mended(in_order(made) if in_place else made)
+
+    def expression(self) -> Any:
+        """Return anything that an argument may be."""
+        kind = self.below(8)
+        if kind < 2 or self.left <= 0 or self.depth >= DEPTH:
+            return self.again() if kind == 7 else self.literal()
+        if self.may_own and self.chance(4):
+            return ("arg",)
+        self.depth += 1
+        try:
+            return (self.call, self.call, self.again, self.container, self.router, self.marker)[kind - 2]()
+        finally:
+            self.depth -= 1
+
+    def literal(self) -> Any:
+        kind = self.below(6)
+        if kind < 3:
+            return ("lit", self.below(6) - 2)
+        return ("odd", self.one(ODD), self.below(2)) if kind == 5 else ("lit", self.one(PLAIN))
+
+    def again(self) -> Any:
+        return ("box" if self.chance(3) else "again", self.below(21))
+
+    def marker(self) -> Any:
+        return self.one(MARKERS)
+
+    def container(self) -> Any:
+        kind = self.one(CONTAINERS)
+        least, most = (2, 2) if kind in ("pair", "twice") else (0, 3)
+        return (kind, self.several(self.expression, most, least))
+
+    def router(self) -> Any:
+        selector = self.one(PICKS) if self.chance(2) else self.expression()
+        return ("router", selector, self.several(self.expression, 3, 1))
+
+    # Calls and their policies.
+
+    def call(self) -> Any:
+        self.left -= 1
+        kinds = (self.expanding, self.recursion, self.map, self.family, self.shared)
+        return self.one((*(self.plain_call,) * 3, *kinds))()
+
+    def name(self) -> str:
+        if self.names and self.chance(2):
+            return str(self.one(self.names))
+        return str(self.one(CONCURRENT) if self.chance(3) else self.one(INLINE))
+
+    def plain_call(self) -> Any:
+        name = self.name()
+        args = self.several(self.expression, 3)
+        kwargs = {self.one("xyz"): self.expression() for _ in range(self.below(3))}
+        return ("call", name, args, kwargs, self.policies())
+
+    def policies(self) -> Any:
+        kind = self.below(5)
+        if kind < 3:
+            return {}
+        if kind == 3:
+            found = {"cache": self.one("ab")}
+            return found | {"retry": self.below(2)} if self.chance(2) else found
+        made = {
+            "retry": lambda: self.below(3),
+            "cache": lambda: self.one("ab"),
+            "constant": lambda: self.chance(2),
+            "run_if": lambda: self.router() if self.chance(3) else self.call(),
+            "after": self.call,
+            "amount": lambda: self.call() if self.chance(2) else ("lit", 1),
+        }
+        return {name: make() for name, make in made.items() if self.chance(2)}
+
+    def family(self) -> Any:
+        """The same leaves again and again: what may be one call and what may not."""
+        leaves = self.several(self.literal, 2, 1)
+
+        def leaf() -> Any:
+            return self.one(leaves)
+
+        def leaf_or_box() -> Any:
+            return (self.one(CONTAINERS[:5]), self.several(leaf, 2)) if self.chance(3) else leaf()
+
+        def twin() -> Any:
+            args = self.several(leaf_or_box, 2)
+            kwargs = {self.one("xy"): leaf() for _ in range(self.below(3))}
+            policies = {"cache": self.one("ab")} if self.chance(4) else {}
+            return ("call", self.one(("pure", "pure", "apure", "mix")), args, kwargs, policies)
+
+        return ("call", "mix", self.several(twin, 5, 2), {}, {})
+
+    def shared(self) -> Any:
+        """One container with lazies in several places: of one call, and of several calls."""
+        box = (self.one(CONTAINERS[:5]), self.several(self.expression, 2, 1))
+        again = ("box", -1)
+        first = ("call", "same", [box, ("lit", 0), again], {"x": again}, {})
+        return ("call", "mix", [first, ("call", "same", [again], {"y": again}, {})], {}, {})
+
+    def expanding(self) -> Any:
+        kind = self.one(("sync", "sync", "async", "blocking"))
+        body = self.body()
+        return ("expand", kind, body, self.expression(), self.policies())
+
+    def body(self) -> Any:
+        before, self.may_own = self.may_own, True
+        try:
+            if self.chance(3):
+                return ("call", "mix", self.several(self.expression, 2, 1), {}, {})
+            return self.expression()
+        finally:
+            self.may_own = before
+
+    def recursion(self) -> Any:
+        name = self.one(RECURSIONS)
+        deep = name in DEEP and self.chance(40)
+        return ("recurse", name, 100 + self.below(100) if deep else self.below(7))
+
+    def map(self) -> Any:
+        name = self.one(self.names) if self.names and self.chance(3) else self.one(MAPPED)
+        kind = self.below(4)
+        columns: Any = {"x": self.several(self.expression, 3)}
+        if kind == 2:
+            columns["y"] = self.several(self.expression, 3)
+        elif kind == 3:
+            columns["x"] = ("call", "keeps", self.several(self.expression, 3), {}, {})
+        return ("map", name, columns, self.policies())
+
+
+    def storm(self) -> Any:
+        """Calls that run together, of which some fail before any other ends: who fails first is no matter of time."""
+
+        def member() -> Any:
+            return ("call", self.one(("afails", "afails", "amix", "waits")), [("lit", 0)], {}, {})
+
+        calls = [*self.several(member, 3), ("call", "afails", [], {}, {}), *self.several(member, 3)]
+        return ("call", "mix", calls, {}, {})
+
 
 #: What stands for calls that run together in programs whose every call has its place.
 _ALONE = {
@@ -141,6 +252,7 @@ _ALONE = {
     "astops": "stops",
     "aflaky": "flaky",
     "bfails": "fails",
+    "areplaces": "replaces",
     "async": "sync",
     "blocking": "sync",
     "atail": "tail",
@@ -163,21 +275,36 @@ def in_order(what: Any) -> Any:
     return type(what)(map(in_order, what))
 
 
-def prunes_twice(what: Any, shares: bool | None = None) -> bool:
-    """Whether a Router stands in a route of another one, in a program with a call or container in several places.
+def unnested(what: Any, in_route: bool = False) -> Any:
+    """Return a program without Routers in routes of others.
 
-    EXCLUDED because of a bug: ``FlowManager.register_result`` also lets a Router release its routes whose consumer has
-    been pruned, and so has released them before; what others need of them is then pruned.
+    EXCLUDED, where a call or container stands in several places, because of a bug: ``FlowManager.register_result`` also
+    lets a Router release its routes whose consumer has been pruned, and so has released them before; what others need
+    of them is then pruned.
     """
-    if shares is None:
-        shares = "('again'" in repr(what) or "('box'" in repr(what)
     if isinstance(what, dict):
-        what = list(what.values())
-    if not shares or not isinstance(what, (list, tuple)):
-        return False
-    if what[:1] == ("router",) and any("('router'" in repr(route) for route in what[2]):
-        return True
-    return any(prunes_twice(item, shares) for item in what)
+        return {key: unnested(item, in_route) for key, item in what.items()}
+    if not isinstance(what, (list, tuple)):
+        return what
+    if what[:1] == ("router",):
+        selector, routes = unnested(what[1], in_route), [unnested(route, True) for route in what[2]]
+        return ("call", "keeps", [selector, *routes], {}, {}) if in_route else ("router", selector, routes)
+    return type(what)(unnested(item, in_route) for item in what)
+
+
+#: What stands for tasks that change what later calls do.
+_STEADY = {"replaces": "mix", "areplaces": "amix", "overrides": "mix", "swapping": "tail", "kept": "tail"}
+
+
+def steady(what: Any) -> Any:
+    """Return a program that leaves everything as it was: without caches, and without calls that change others."""
+    if isinstance(what, dict):
+        return {key: steady(item) for key, item in what.items() if key != "cache"}
+    if not isinstance(what, (list, tuple)):
+        return what
+    if what[:1] in (("call",), ("recurse",)):
+        return (what[0], _STEADY.get(what[1], what[1]), *map(steady, what[2:]))
+    return type(what)(map(steady, what))
 
 
 def without(what: Any, policy: str) -> Any:
@@ -186,24 +313,29 @@ def without(what: Any, policy: str) -> Any:
     return type(what)(without(item, policy) for item in what) if isinstance(what, (list, tuple)) else what
 
 
-def cacheable(program: Any) -> Any:
-    """Return a program without what no cache policy can be combined with.
+def straightened(what: Any) -> Any:
+    """Return a program without data that contains itself, which no reference can compare or name."""
+    if isinstance(what, tuple) and what[:2] == ("odd", "loop"):
+        return ("lit", 0)
+    if isinstance(what, dict):
+        return {key: straightened(item) if isinstance(item, (list, tuple)) else item for key, item in what.items()}
+    return type(what)(straightened(item) if isinstance(item, (list, tuple, dict)) else item for item in what)
+
+
+def mended(program: Any) -> Any:
+    """Return a program without what cannot be judged.
 
     EXCLUDED because of two bugs: on the compiled kernel a cached call cannot have a Router that has to put something
     together before it chooses (``_gather`` calls a compiled function, which has no content), and the cache id of a call
     wants one of the calls that its amounts come from, although it is not part of it (``Identity._ancestors``).
     """
     text = repr(program)
-    if "'cache'" not in text:
-        return program
-    return without(program, "cache" if "('router'" in text else "amount")
+    if "('router'" in text and ("('again'" in text or "('box'" in text):
+        program = unnested(program)
+    if "'cache'" in text:
+        program = without(program, "cache" if "('router'" in text else "amount")
+    return straightened(program) if "'loop'" in text else program
 
 
-programs = st.one_of(anything, anything.map(in_order)).map(cacheable).filter(lambda program: not prunes_twice(program))
-
-# Calls that run together, of which one or more fail before any other ends: who fails first is then no matter of time.
-
-members = st.sampled_from(["afails", "afails", "amix", "waits"]).map(lambda name: ("call", name, [("lit", 0)], {}, {}))
-storms = st.tuples(st.lists(members, max_size=3), st.lists(members, max_size=3)).map(
-    lambda sides: ("call", "mix", [*sides[0], ("call", "afails", [], {}, {}), *sides[1]], {}, {})
-)
+programs = from_choices(lambda choices: Grammar(choices).program())
+storms = from_choices(lambda choices: Grammar(choices).storm())

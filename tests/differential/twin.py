@@ -1,6 +1,6 @@
-"""A second process, which runs the same programs on the other kernel.
+"""A second process, which judges the same cases on the other kernel.
 
-    test --- description ---> python -m tests.differential.twin --- what happened ---> test
+    test --- case ---> python -m tests.differential.twin --- what ``verdict`` tells ---> test
 
 The process ends with its input. If it dies, or takes longer than ``LIMIT`` seconds for a program, the question fails
 with what the process wrote to stderr (every stack, if it took too long), and the next question starts another process.
@@ -19,21 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from cascade import _kernel
-from tests.differential.voices import UNHURRIED, Record, new_engine, patience, tell, tiers
+from tests.differential.cases import verdict
 
-__all__ = ["Twin", "recount"]
+__all__ = ["Twin"]
 
 LIMIT = 60.0  # seconds
 ROOT = Path(__file__).parents[2]
-
-
-def recount(program: Any) -> list[Any]:
-    """Return what a program does in a new engine, what is published then, and how many steps ran in which tier."""
-    silent, loud = new_engine(hot=True), new_engine(hot=True)
-    told = tell(loud)
-    with patience(UNHURRIED):
-        records = [Record(silent.run, program), Record(loud.run, program)]
-    return [*records, told(), tiers(silent), tiers(loud)]
 
 
 class Twin:
@@ -43,8 +34,8 @@ class Twin:
         self._process: subprocess.Popen[bytes] | None = None
         self.kernel = ""
 
-    def ask(self, program: Any) -> list[Any]:
-        """Return what ``recount`` returns there.
+    def ask(self, case: Any) -> Any:
+        """Return what ``verdict`` (see ``tests.differential.cases``) returns there.
 
         Raises:
             AssertionError: the process did not answer.
@@ -54,10 +45,9 @@ class Twin:
         assert self._process is not None
         assert self._process.stdin is not None
         with suppress(OSError):  # if it is gone, the answer says so
-            pickle.dump(program, self._process.stdin)
+            pickle.dump(case, self._process.stdin)
             self._process.stdin.flush()
-        found: list[Any] = self._answer()
-        return found
+        return self._answer()
 
     def _start(self) -> None:
         pure = _kernel.hot.__name__ == "cascade._hot_py"
@@ -118,11 +108,11 @@ def main() -> None:
     answer(_kernel.hot.__name__)
     while True:
         try:
-            program = pickle.load(questions)
+            case = pickle.load(questions)
         except EOFError:
             return
         faulthandler.dump_traceback_later(LIMIT, exit=True)
-        answer(recount(program))
+        answer(verdict(case))
         faulthandler.cancel_dump_traceback_later()
 
 

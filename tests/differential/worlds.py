@@ -7,15 +7,17 @@ closure cells) then is the same in every world.
 from __future__ import annotations
 
 import asyncio
+import copy
 import re
-from collections import OrderedDict, namedtuple
+from collections import Counter, OrderedDict, namedtuple
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
 
-from cascade.internal.inputs import _get_param_value
-from cascade.spec.resource import inject, resource
+from cascade.inputs import Env, Param
+from cascade.spec.resource import ResourceDefinition, inject, resource
 from cascade.spec.routing import Router
 from cascade.spec.task import Task
 
@@ -23,9 +25,16 @@ __all__ = ["Halt", "Pair", "World"]
 
 Pair = namedtuple("Pair", "first second")
 
+#: An environment variable that programs read.
+VARIABLE = "CASCADE_TEST_VARIABLE"
+
 
 class Row(list):  # type: ignore[type-arg]
     """A list of another type."""
+
+
+class Triple(tuple):  # type: ignore[type-arg]
+    """A tuple of another type."""
 
 
 class Halt(BaseException):
@@ -72,8 +81,25 @@ class Thing:
         return f"Thing({self.number})"
 
 
-CONTAINERS: dict[str, Any] = {"list": list, "tuple": tuple, "row": Row}
-ODD: dict[str, Any] = {"never": Never, "always": Always, "raises": Raises, "point": Point}
+def loop(number: int) -> Any:
+    """Data that contains itself."""
+    made: list[Any] = [number]
+    made.append({"self": made})
+    return made
+
+
+def knot(number: int) -> Any:
+    """Data in which one list stands in several places."""
+    part = [number]
+    return [part, part, {"again": part}]
+
+
+CONTAINERS: dict[str, Any] = {"list": list, "tuple": tuple, "row": Row, "triple": Triple}
+ODD: dict[str, Any] = {
+    "never": Never, "always": Always, "raises": Raises, "point": Point, "loop": loop, "knot": knot,
+    "set": lambda number: {number}, "range": lambda number: range(number, 3),
+    "keyed": lambda number: {None: number, (1, 2): [number], True: "x"},
+}
 
 
 class Cache:
@@ -96,15 +122,43 @@ class Cache:
         self.kept[task_id] = output
 
 
-_current: World
+class Session:
+    """One run in a world: what it writes down, and what has failed in it before.
+
+    A run finds its session in the context that it was awaited in, so that several can be under way at once.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.log: list[str] = []
+        self.failures: Counter[str] = Counter()
+
+    def note(self, name: str, *details: Any) -> None:
+        self.log.append(f"{name} {details!r}")
+        self.world.watch(len(self.log))
+
+
+session: ContextVar[Session] = ContextVar("session")
 
 
 def note(name: str, *details: Any) -> None:
-    _current.note(name, *details)
+    session.get().note(name, *details)
+
+
+def world() -> World:
+    return session.get().world
 
 
 def call(name: str, *args: Any, **kwargs: Any) -> Any:
-    return _current.tasks[name](*args, **kwargs)
+    return world().tasks[name](*args, **kwargs)
+
+
+def fail(key: str, times: int = 1) -> None:
+    """Fail the first times that this is called with a key in a run."""
+    failures = session.get().failures
+    failures[key] += 1
+    if failures[key] <= times:
+        raise KeyError(key)
 
 
 # ------------------------------------------------------------------------------------------------- what tasks do
@@ -268,16 +322,98 @@ def halts(name: str) -> Callable[..., Any]:
 def flaky(name: str) -> Callable[..., Any]:
     def flaky(*args: Any, **kwargs: Any) -> Any:
         note(name, args, kwargs)
-        _current.fail_once(repr((args, kwargs)))
+        fail(repr((args, kwargs)))
         return (name, args)
 
     return flaky
 
 
+def weak(name: str) -> Callable[..., Any]:
+    """Fails twice."""
+
+    def weak(*args: Any, **kwargs: Any) -> Any:
+        note(name, args, kwargs)
+        fail(repr((args, kwargs)), 2)
+        return (name, args)
+
+    return weak
+
+
+def only(name: str) -> Callable[..., Any]:
+    def only(x: Any, /, y: Any = 1, *, z: Any = 2) -> Any:
+        note(name, x, y, z)
+        return (x, y, z)
+
+    return only
+
+
+def spread(name: str) -> Callable[..., Any]:
+    """Returns a map, also as the item of one."""
+
+    def spread(x: Any = 0, **kwargs: Any) -> Any:
+        note(name, x, kwargs)
+        return world().tasks["mix"].map(x=[x, [x]], **{key: [one, one] for key, one in kwargs.items()})
+
+    return spread
+
+
+def changing(name: str) -> Callable[..., Any]:
+    """What ``replaces`` puts another function in place of."""
+
+    def changing(*args: Any, **kwargs: Any) -> Any:
+        note(name, "changing", args, kwargs)
+        return ("changing", args)
+
+    return changing
+
+
+def replaces(name: str) -> Callable[..., Any]:
+    """Replaces a function while calls of it are on their way: those of later steps are calls of the new one."""
+
+    def replaces(*args: Any, **kwargs: Any) -> Any:
+        note(name, args, kwargs)
+        made = (mix, uses_conn, changing, fails)[len(args)]
+        world().tasks["changing"].func = made("changing")
+        return call("changing", len(args))
+
+    return replaces
+
+
+def areplaces(name: str) -> Callable[..., Any]:
+    async def areplaces(*args: Any, **kwargs: Any) -> Any:
+        note(name, args, kwargs)
+        world().tasks["changing"].func = (amix, mix, acomes, keeps)[len(args)]("changing")
+        return call("changing", len(args))
+
+    return areplaces
+
+
+def overrides(name: str) -> Callable[..., Any]:
+    """Puts another provider in a resource's place: from its next set-up on."""
+
+    def overrides(*args: Any, **kwargs: Any) -> Any:
+        note(name, args, kwargs)
+        world().override(*OVERRIDES[len(args) % len(OVERRIDES)])
+        return call("uses_conn", len(args))
+
+    return overrides
+
+
+def pauses(name: str) -> Callable[..., Any]:
+    """Has its own run paused for some turns of the event loop."""
+
+    def pauses(*args: Any, **kwargs: Any) -> Any:
+        note(name, args, kwargs)
+        world().pause(len(args))
+        return len(args)
+
+    return pauses
+
+
 def aflaky(name: str) -> Callable[..., Any]:
     async def aflaky(*args: Any, **kwargs: Any) -> Any:
         note(name, args, kwargs)
-        _current.fail_once(repr((args, kwargs)))
+        fail(repr((args, kwargs)))
         return (name, args)
 
     return aflaky
@@ -296,12 +432,12 @@ def expand(kind: str, body: Any) -> Callable[..., Any]:
 
     def expand(x: Any) -> Any:
         note("expand", x)
-        return _current.build(body, x)
+        return world().build(body, x)
 
     async def aexpand(x: Any) -> Any:
         await asyncio.sleep(0)
         note("expand", x)
-        return _current.build(body, x)
+        return world().build(body, x)
 
     return aexpand if kind == "async" else expand
 
@@ -370,8 +506,8 @@ def routed(n: int) -> Any:
 def kept(n: int) -> Any:
     """The value of an inner call is kept, that of a tail call is not."""
     note("kept", n)
-    inner = call("mix", n // 2).with_cache(_current.caches["a"])
-    return call("kept", n - 1).with_cache(_current.caches["b"]).after(inner) if n else "kept"
+    inner = call("mix", n // 2).with_cache(world().caches["a"])
+    return call("kept", n - 1).with_cache(world().caches["b"]).after(inner) if n else "kept"
 
 
 def retried(n: int) -> Any:
@@ -394,7 +530,7 @@ def ordered(n: int) -> Any:
 
 
 def mapped(n: int) -> Any:
-    return _current.tasks["mapped"].map(n=[0, n - 1]) if n > 1 else call("mix", n)
+    return world().tasks["mapped"].map(n=[0, n - 1]) if n > 1 else call("mix", n)
 
 
 def sunk(n: int, row: Any = None) -> Any:
@@ -402,15 +538,30 @@ def sunk(n: int, row: Any = None) -> Any:
     return call("mix", call("sunk", n - 1, row=[call("mix", n)]), call("mix", "not reached")) if n else call("fails", n)
 
 
+def swapping(n: int, last: Any = None) -> Any:
+    """Each step calls another function under one name, and the same task."""
+    world().tasks["changing"].func = (mix, changing)[n % 2]("changing")
+    return call("swapping", n - 1, last=call("changing", n)) if n else last
+
+
+def renewed(n: int) -> Any:
+    """Each step calls another task of one name."""
+    made: Any = Task((mix, keeps, uses_conn)[n % 3]("part"), "part")
+    return call("mix", made(n, y=n), call("renewed", n - 1)) if n else "renewed"
+
+
 RECURSIONS: list[Any] = [
     *(tail, accumulate, mutual, other, sum, tree, atail, amutual, aother, listed, routed),
-    *(kept, retried, chosen, resourced, ordered, mapped, sunk),
+    *(kept, retried, chosen, resourced, ordered, mapped, sunk, swapping, renewed),
 ]
+#: Tasks that change what later calls do.
+CHANGING = ("replaces", "areplaces", "overrides", "swapping")
 #: Recursions in which calls may run together.
 TOGETHER = ("atail", "tree", "btail", "amutual", "ordered", "mapped")
 PLAIN: list[Any] = [
     *(mix, amix, acomes, coro, waits, uses_db, uses_conn, defaults, same, grow, keeps, pick),
-    *(fails, afails, stops, astops, halts, flaky, aflaky, mixed),
+    *(fails, afails, stops, astops, halts, flaky, aflaky, mixed, weak, only, spread, changing),
+    *(replaces, areplaces, overrides, pauses),
 ]
 
 
@@ -473,13 +624,66 @@ def bad_step() -> Any:
         raise LookupError("step")
 
 
+def other(name: str, value: str) -> Any:
+    def provider(config: Any = inject("config")) -> Any:
+        note(f"+{name}")
+        try:
+            yield value
+        finally:
+            note(f"-{name}")
+
+    return provider
+
+
 RESOURCES = [config, db, conn, bad_up, bad_down, bad_step]
+#: What may come in a resource's place; one changes the scope.
+OVERRIDES: list[tuple[str, Any]] = [
+    ("conn", ResourceDefinition(other("conn2", "conn"), "conn", "task")),
+    ("db", ResourceDefinition(other("db2", "db"), "db", "run")),
+    ("conn", conn),
+    ("conn", ResourceDefinition(other("conn3", "conn"), "conn", "run")),
+]
+
+
+class Tasks(dict[str, Any]):
+    """The tasks of a world by name, made when they are first wanted."""
+
+    def __missing__(self, name: str) -> Any:
+        made = self[name] = _MAKERS[name](name)
+        return made
+
+
+def _plain(make: Callable[[str], Any], **options: Any) -> Callable[[str], Any]:
+    return lambda name: Task(make(name), name, **options)
+
+
+def _recursive(function: Any, **options: Any) -> Callable[[str], Any]:
+    return lambda name: Task(function, **options)
+
+
+#: Tasks that stories define anew.
+NAMES = ("t0", "t1", "t2")
+_MAKERS: dict[str, Callable[[str], Any]] = {
+    **{make.__name__: _plain(make) for make in PLAIN},
+    **{name: _plain(make, mode="blocking") for name, make in (("bmix", mix), ("bfails", fails), ("buses", uses_db))},
+    **{name: _plain(make, pure=True) for name, make in (("pure", mix), ("apure", amix))},
+    **{function.__name__: _recursive(function) for function in RECURSIONS},
+    "btail": _recursive(btail, mode="blocking"),
+    **{name: _plain(mix) for name in NAMES},
+}
+
+
+def made(kind: str, name: str, pure: bool) -> Any:
+    """Return a task that does what another one does, under another name."""
+    make = next(one for one in PLAIN if one.__name__ == kind)
+    return Task(make(name), name, pure=pure)
 
 
 class World:
-    """The tasks and caches of one voice, and the log that they write."""
+    """The tasks and caches of one voice."""
 
     def __init__(self) -> None:
+        #: What the last run has written down.
         self.log: list[str] = []
         #: Whether calls may have run together, so that their order means nothing.
         self.is_async = False
@@ -487,41 +691,35 @@ class World:
         self.maps = False
         #: Whether calls may have run in threads, so that not even one kernel repeats their order.
         self.threads = False
+        #: Whether there were maps within maps, or retried ones: they let others run between their calls.
+        self.breathes = False
+        #: Whether calls have changed what later ones do.
+        self.changes = False
         #: Called with the number of entries in the log when one is made.
         self.watch: Callable[[int], None] = lambda entries: None
-        self.failures: set[str] = set()
+        #: Called with the name of a resource and its new definition.
+        self.override: Callable[[str, Any], None] = lambda name, definition: None
+        #: Called with a number of turns of the event loop, for which the runs of this world's engine are to pause.
+        self.pause: Callable[[int], None] = lambda turns: None
+        self.params: dict[str, Any] = {"p": 7, "q": [1, 2]}
         self.caches = {name: Cache(name) for name in "ab"}
         self.things = [Thing(0), Thing(1)]
         self.bodies: dict[str, Task[..., Any]] = {}
-        self.tasks: dict[str, Any] = {make.__name__: Task(make(make.__name__), make.__name__) for make in PLAIN}
-        for name, make in (("bmix", mix), ("bfails", fails), ("buses", uses_db)):
-            self.tasks[name] = Task(make(name), name, mode="blocking")
-        for name, make in (("pure", mix), ("apure", amix)):
-            self.tasks[name] = Task(make(name), name, pure=True)
-        self.tasks |= {function.__name__: Task(function) for function in RECURSIONS}
-        self.tasks["btail"] = Task(btail, mode="blocking")
+        self.tasks = Tasks()
 
-    def enter(self, fresh: bool = False) -> None:
-        """Make this world the one that functions find; with ``fresh`` its caches are empty."""
-        global _current
-        _current = self
-        self.log.clear()
-        self.failures.clear()
+    def enter(self, fresh: bool = False) -> Session:
+        """Begin a session, which functions that are called from now on in this context find; ``fresh``: no caches."""
+        now = Session(self)
+        session.set(now)
+        self.log = now.log
         if fresh:
             for cache in self.caches.values():
                 cache.kept.clear()
-
-    def note(self, name: str, *details: Any) -> None:
-        self.log.append(f"{name} {details!r}")
-        self.watch(len(self.log))
-
-    def fail_once(self, key: str) -> None:
-        if key not in self.failures:
-            self.failures.add(key)
-            raise KeyError(key)
+        return now
 
     def parameters(self) -> dict[str, Any]:
-        return {"p": 7, "q": [1, 2]}
+        """Return the parameters of a run: its own, as tasks may change what they get."""
+        return copy.deepcopy(self.params)
 
     def build(self, what: Any, argument: Any = None) -> Any:
         """Make the value that a description stands for."""
@@ -559,7 +757,10 @@ class _Builder:
         return self.boxes[k % len(self.boxes)] if self.boxes else k
 
     def _param(self, name: str) -> Any:
-        return _get_param_value(name)
+        return Param(name, default={"d": "default"}.get(name))
+
+    def _env(self) -> Any:
+        return Env(VARIABLE, default="unset")
 
     def _inject(self, name: str) -> Any:
         return inject(name)
@@ -591,6 +792,8 @@ class _Builder:
 
     def _starts(self, task: Any) -> None:
         self.world.threads = self.world.threads or task.mode is not None
+        self.world.changes = self.world.changes or task.name in CHANGING
+        self.world.breathes = self.world.breathes or task.func.__name__ == "spread"
         self.world.is_async = self.world.is_async or task.is_async or task.mode is not None or task.name == "mixed"
 
     def _expand(self, kind: str, body: Any, value: Any, policies: Any) -> Any:
@@ -606,14 +809,20 @@ class _Builder:
     def _recurse(self, kind: str, n: int) -> Any:
         self.world.is_async = self.world.is_async or kind in TOGETHER
         self.world.threads = self.world.threads or kind == "btail"
+        self.world.changes = self.world.changes or kind in CHANGING
         self.calls.append(self.world.tasks[kind](n))
         return self.calls[-1]
 
-    def _map(self, name: str, values: Any, policies: Any) -> Any:
+    def _map(self, name: str, columns: Any, policies: Any) -> Any:
         task = self.world.tasks[name]
         self.world.maps = True
+        self.world.breathes = self.world.breathes or "retry" in policies
         self._starts(task)
-        return self._with(task.map(x=[self.build(one) for one in values]), policies)
+        made = {key: self._column(what) for key, what in columns.items()}
+        return self._with(task.map(**made), policies)
+
+    def _column(self, what: Any) -> Any:
+        return [self.build(one) for one in what] if type(what) is list else self.build(what)
 
     def _with(self, lazy: Any, policies: Any) -> Any:
         if "retry" in policies:
