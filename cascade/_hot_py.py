@@ -1912,12 +1912,14 @@ class Frame:
     def _deliver(self, value: Any) -> None:
         """Take what the function of operation ``op`` returned."""
         level = self._levels[-1]
+        is_target = self.op == len(level.trace.operations) - 1
+        if is_target:  # also if it has returned what cannot be continued, as in full processing
+            self.nodes += 1 if level.flow is None else level.flow.left()
         following = continuation(value, _name_of(level.trace.operations[self.op]))
-        if self.op == len(level.trace.operations) - 1:
+        if is_target:
             self._levels.pop()
             if level.parent < 0:
                 self.last = level.program
-            self.nodes += 1 if level.flow is None else level.flow.left()
             if following is None:
                 self._complete(value, level.parent)
             else:

@@ -6,7 +6,10 @@ import dataclasses
 
 import pytest
 
+from cascade.graph._problems import UncalledTaskError
 from cascade.runtime.stats import Outcome, RunStats
+from cascade.spec.task import task
+from tests.engines import make_engine, run
 
 
 def test_steps_are_the_sum_of_the_tiers():
@@ -36,3 +39,32 @@ def test_an_outcome_has_everything_by_default_but_its_status():
     assert (outcome.value, outcome.reason, outcome.run_id, outcome.stats) == (7, None, "", RunStats())
     with pytest.raises(dataclasses.FrozenInstanceError):
         outcome.value = 8  # type: ignore[misc]
+
+
+def test_a_target_that_returns_what_cannot_be_continued_has_run_in_every_tier():
+    """A node is counted when its function has returned; that the value is a task nobody called is another matter."""
+
+    @task
+    def forgotten():
+        return leaf
+
+    @task
+    def leaf():
+        return 1
+
+    for target in (forgotten, lambda: gather(forgotten())):
+        counted = []
+        for hot in (True, False):
+            engine = make_engine(hot=hot)
+            for _ in range(3):
+                with pytest.raises(UncalledTaskError):
+                    run(target(), engine)
+            counted.append((engine.stats.steps, engine.stats.nodes))
+
+        assert counted[0] == counted[1]
+    assert counted[0][1] == 0  # an inner call that has no value is none of them
+
+
+@task
+def gather(*values):
+    return values
