@@ -84,6 +84,8 @@ RECURSIONS = (
 #: Recursions that may go deep, because every step is like the one before.
 DEEP = ("tail", "accumulate", "mutual", "sum", "listed", "atail", "amutual", "retried")
 PICKS = [("call", "pick", [("lit", k)], {}, {}) for k in ("a", "b", 1, None)]
+#: Tasks that take the same arguments, and run one by one like the other.
+_KINDS_OF = {"mix": "keeps", "keeps": "mix", "pick": "coro", "coro": "pick", "same": "grow", "uses_db": "mix"}
 #: How many calls a program may write down.
 SIZES = (1, 2, 4, 6, 9, 14, 24)
 DEPTH = 6
@@ -102,8 +104,8 @@ class Grammar:
     def program(self) -> Any:
         """Return a program, one of two without calls that run together."""
         in_place = self.below(2) == 0
-        kinds = (self.plain_call, self.plain_call, self.expanding, self.recursion, self.map, self.family, self.shared)
-        made = self.one((*kinds, self.container))()
+        kinds = (self.plain_call, self.expanding, self.recursion, self.map, self.family, self.shared, self.container)
+        made = self.one((*kinds, self.plain_call, self.series, self.series))()
         return mended(in_order(made) if in_place else made)
 
     def expression(self) -> Any:
@@ -169,11 +171,14 @@ class Grammar:
             "retry": lambda: self.below(3),
             "cache": lambda: self.one("ab"),
             "constant": lambda: self.chance(2),
-            "run_if": lambda: self.router() if self.chance(3) else self.call(),
+            "run_if": self.one((self.call, self.router, self.pick)),
             "after": self.call,
             "amount": lambda: self.call() if self.chance(2) else ("lit", 1),
         }
         return {name: make() for name, make in made.items() if self.chance(2)}
+
+    def pick(self) -> Any:
+        return ("call", "pick", [("lit", self.one((0, None, 1)))], {}, {})
 
     def family(self) -> Any:
         """The same leaves again and again: what may be one call and what may not."""
@@ -229,6 +234,103 @@ class Grammar:
             columns["x"] = ("call", "keeps", self.several(self.expression, 3), {}, {})
         return ("map", name, columns, self.policies())
 
+
+    def series(self) -> Any:
+        """Steps that look nearly alike, one after the other: what may share a program, and what may not."""
+        kinds = (self._varied_anyhow, self._reordered, self._reshared, self._regrouped, self._stubborn)
+        made = self.one(kinds)()
+        return ("call", "mix", [("expand", "sync", one, ("lit", 0), {}) for one in made], {}, {})
+
+    def small(self) -> Any:
+        """Return a call of a leaf, or seldom a leaf."""
+        if self.chance(4):
+            return self.literal()
+        return ("call", self.one(("pick", "mix", "pure", "coro", "keeps")), [self.literal()], {}, {})
+
+    def _varied_anyhow(self) -> list[Any]:
+        made = [self.one((self.plain_call, self.shared, self.family))()]
+        for _ in range(1 + self.below(3)):
+            made.append(self.varied(self.one(made)))
+        return made
+
+    def _reordered(self) -> list[Any]:
+        """Keyword arguments in several orders."""
+        values = [(name, self.small()) for name in "xyz"[: 2 + self.below(2)]]
+        name = self.one(("mix", "keeps", "pure", "defaults", "uses_db", "coro"))
+        orders = [[self.below(8) for _ in values] for _ in range(2 + self.below(2))]
+        places = [sorted(range(len(values)), key=order.__getitem__) for order in orders]
+        return [("call", name, [], dict(values[place] for place in row), {}) for row in places]
+
+    def _reshared(self) -> list[Any]:
+        """The same calls, each used again in several ways."""
+        calls = [("call", self.one(("mix", "pick")), [("lit", k)], {}, {}) for k in range(2 + self.below(2))]
+
+        def again() -> Any:
+            return ("again", self.below(len(calls)))
+
+        name = self.one(("mix", "keeps", "same"))
+        return [("call", name, [*calls, *self.several(again, 2, 1)], {}, {}) for _ in range(2 + self.below(2))]
+
+    def _regrouped(self) -> list[Any]:
+        """The same items in a container, some of which are in a further one: from one place on, up to another."""
+        items, kind = self.several(self.small, 5, 3), self.one(("list", "tuple", "row"))
+        start = self.below(len(items) - 1)
+
+        def grouped() -> Any:
+            end = start + 1 + self.below(len(items) - start)
+            return (kind, [*items[:start], (kind, items[start:end]), *items[end:]])
+
+        return [("call", "keeps", [grouped()], {}, {}) for _ in range(2 + self.below(2))]
+
+    def _stubborn(self) -> list[Any]:
+        """Calls that fail at first, or depend on a condition, with several policies."""
+        name, leaf = self.one(("flaky", "weak", "aflaky", "mix", "fails")), self.literal()
+
+        def policies() -> Any:
+            condition = ("call", "pick", [("lit", self.one((0, None, 1, "a")))], {}, {})
+            retries = [{"retry": number} for number in (2, 1, 3)]
+            return self.one((*retries, {"run_if": condition}, {"constant": self.chance(2)}, {}))
+
+        return [("call", "mix", [("call", name, [leaf], {}, policies())], {}, {}) for _ in range(2 + self.below(2))]
+
+    def varied(self, what: Any) -> Any:
+        """Return a call, a container or a leaf with one thing changed, here or further inside."""
+        if what[0] == "call":
+            return self._varied_call(*what[1:])
+        if what[0] == "again":
+            return ("again", self.below(4))
+        if what[0] in CONTAINERS:
+            kind, items = what
+            if items and self.chance(2):
+                return (kind, self._varied_one(items))
+            flat = ("list", "tuple", "row", "triple", "dict", "ordered")
+            return (self.one(flat) if kind in flat else kind, items)
+        return self.expression() if what[0] == "lit" and self.chance(2) else ("list", [what])
+
+    def _varied_one(self, items: list[Any]) -> list[Any]:
+        at = self.below(len(items))
+        return [self.varied(one) if number == at else one for number, one in enumerate(items)]
+
+    def _varied_call(self, name: str, args: list[Any], kwargs: dict[str, Any], policies: Any) -> Any:
+        kind = self.below(8)
+        if kind == 0 and len(kwargs) > 1:
+            kwargs = dict(reversed(kwargs.items()))
+        elif kind == 1 and len(args) > 1:
+            args = [args[-1], *args[1:-1], args[0]]
+        elif kind == 2:
+            args = [*args, ("again", self.below(4))]
+        elif kind == 3 and args:  # the same items, nested otherwise
+            at = self.below(len(args))
+            args = [*args[:at], ("list", args[at:])]
+        elif kind == 4 and kwargs:
+            args, kwargs = [*args, *kwargs.values()], {}
+        elif kind == 5:
+            policies = {} if policies else {"retry": 2} if self.chance(2) else {"constant": False}
+        elif kind == 6 and args and name in _KINDS_OF:
+            name = _KINDS_OF[name]
+        elif args:
+            args = self._varied_one(args)
+        return ("call", name, args, kwargs, policies)
 
     def storm(self) -> Any:
         """Calls that run together, of which some fail before any other ends: who fails first is no matter of time."""

@@ -540,7 +540,7 @@ def sunk(n: int, row: Any = None) -> Any:
 
 def swapping(n: int, last: Any = None) -> Any:
     """Each step calls another function under one name, and the same task."""
-    world().tasks["changing"].func = (mix, changing)[n % 2]("changing")
+    world().tasks["changing"].func = (mix, uses_conn, changing)[n % 3]("changing")
     return call("swapping", n - 1, last=call("changing", n)) if n else last
 
 
