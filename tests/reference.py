@@ -21,7 +21,7 @@ from cascade.spec.resource import Inject
 from cascade.spec.routing import Router
 from cascade.spec.task import Task
 
-__all__ = ["ERRORS", "Reference"]
+__all__ = ["ERRORS", "Reference", "Step"]
 
 LAZY, PLAIN = (LazyResult, MappedLazyResult), frozenset({int, float, str, bool, type(None)})
 signature = lru_cache(1024)(inspect.signature)

@@ -21,7 +21,7 @@ from cascade.runtime.strategies import _runs
 from cascade.spec.constraint import GlobalConstraint
 from tests.differential.worlds import RESOURCES, Halt, World, session
 from tests.engines import make_engine, watch
-from tests.reference import ERRORS, Reference
+from tests.reference import ERRORS, Reference, Step
 from tests.strategies import steady
 
 __all__ = [
@@ -121,6 +121,25 @@ def target_of(world: World, program: Any) -> Any:
     return target if hasattr(target, "_uuid") else world.tasks["mix"](target)
 
 
+class _CountedStep(Step):
+    async def process(self) -> Any:
+        value = await super().process()
+        counts = self.run.counts  # type: ignore[attr-defined]
+        counts[0] += 1
+        counts[1] += len(self.nodes)  # those that no choice wanted too
+        return value
+
+
+class _Counting(Reference):
+    """A reference that counts the steps, and their nodes, that have ended well."""
+
+    step = _CountedStep
+
+    def __init__(self, resources: Any) -> None:
+        super().__init__(resources)
+        self.counts = [0, 0]
+
+
 class Voice:
     """The reference, or an engine with the resources of worlds; each has a world of its own.
 
@@ -134,8 +153,9 @@ class Voice:
         self.engine: Engine | None = None
         self.events: Callable[[], list[Any]] | None = None
         if not options:
-            reference = Reference(RESOURCES)
+            reference = _Counting(RESOURCES)
             self._run = reference.run
+            self.counts = reference.counts
             self.world.override = lambda name, definition: reference.definitions.update({name: definition})
             return
         make = options.pop("backend", InMemoryStateBackend)
@@ -185,9 +205,20 @@ class Voice:
 
     def play(self, program: Any, runs: int = RUNS) -> Record:
         """Run a program several times; the reference runs one that leaves everything as it was only once."""
-        if self.engine is None and program == steady(program):
-            return Record([self.outcome(program)] * runs, self.world)
+        if self.engine is None:
+            return self._reference(program, runs)
         return Record([self.outcome(program) for _ in range(runs)], self.world)
+
+
+    def _reference(self, program: Any, runs: int) -> Record:
+        times = runs if program == steady(program) else 1
+        outcomes, counts = [], []
+        for _ in range(runs // times):
+            outcomes += [self.outcome(program)] * times
+            counts.append(tuple(self.counts))
+        if times > 1:
+            counts = [tuple(one * time for one in counts[0]) for time in range(1, times + 1)]
+        return Record(outcomes, self.world, counts)
 
 
 async def outcome(running: Awaitable[Any]) -> Outcome:
@@ -231,8 +262,10 @@ def frames_of(error: BaseException) -> list[str]:
 class Record:
     """What a program did when it ran several times in one world."""
 
-    def __init__(self, outcomes: list[Outcome], world: World) -> None:
+    def __init__(self, outcomes: list[Outcome], world: World, counts: list[tuple[int, ...]] | None = None) -> None:
         self.outcomes = outcomes
+        #: Steps and nodes so far, after each run, if these were the reference's.
+        self.counts = counts or []
         #: Whether calls may have run together, and whether in threads; whether calls changed what later ones did.
         self.is_async, self.threads, self.maps = world.is_async, world.threads, world.maps
         self.changes, self.breathes = world.changes, world.breathes
