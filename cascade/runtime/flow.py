@@ -89,6 +89,8 @@ class FlowManager:
     async def register_result(self, node_id: str, result: Any, state_backend: StateBackend) -> None:
         """Take note of a result: the routes that it does not select are pruned."""
         for edge in self.routers_by_selector.get(node_id, ()):
+            if await state_backend.get_skip_reason(edge.target.structural_id) == "Pruned":
+                continue  # it has let go of its routes, as of all its inputs
             routes = edge.router.routes  # type: ignore[union-attr]
             chosen = route_for(routes, result)
             for route in routes.values():

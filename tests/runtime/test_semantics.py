@@ -877,3 +877,16 @@ def test_a_step_belongs_to_one_tier() -> None:
 
     run(loop(100), engine)
     assert engine.stats.steps == 101
+
+
+def test_a_router_that_nobody_needs_any_more_lets_go_of_its_routes_once(hot: bool) -> None:
+    """A pruned call has let go of all its routes; nothing is due when their selector, needed elsewhere, has a value.
+
+        target( Router("b", {"a": inner(Router(chosen, {"x": shared, "y": 0})), "b": 0}), chosen, shared )
+    """
+    engine = make_engine(hot=hot)
+    for _ in range(3):
+        shared, chosen = gather(ident(7)), ident(ident("y"))
+        inner = ident(Router(chosen, {"x": shared, "y": 0}))
+
+        assert run(gather(Router(ident("b"), {"a": inner, "b": 0}), chosen, shared), engine) == [0, "y", [7]]
