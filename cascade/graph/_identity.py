@@ -127,8 +127,8 @@ class Identity:
         for op in range(len(self.operations) - 1, -1, -1):
             if node_of[op] in wanted:
                 operation = self.operations[op]
+                # Not those of its policies: they are no part of the content.
                 wanted.update(node_of[c[0]] for c in operation.codes or () if c[0] >= 0)
-                wanted.update(node_of[a] for _, a in operation.amounts if a >= 0)
         return wanted
 
 

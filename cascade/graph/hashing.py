@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from cascade import _kernel
 from cascade.spec.lazy_types import LazyResult, MappedLazyResult
 from cascade.spec.resource import Inject
 from cascade.spec.routing import Router
@@ -260,16 +261,17 @@ def cache_identity(result: Any, dep_ids: Mapping[str, str]) -> str:
         UncacheableError: the function or an argument has no canonical content.
     """
     _check(result)
-    from cascade.graph._canonical import encode
+    from cascade.graph._canonical import encode, text
     from cascade.graph._functions import function_token
 
     callee = _callee(result)
     name = _name(callee)
     function = callee.func if issubclass(type(callee), Task) else callee
     rules = _CacheRules(name, dep_ids.get)
+    is_gathered = callee is _kernel.hot._gather  # the kernel's own function, of whichever kernel, has no content
     return _hexdigest(
         _kind_token(result),
-        function_token(function, _CacheRules(name), "its function"),
+        text("gathered") if is_gathered else function_token(function, _CacheRules(name), "its function"),
         *_argument_tokens(result, lambda value, label: encode(value, rules, f"argument {label}")),
     )
 

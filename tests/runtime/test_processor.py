@@ -21,6 +21,7 @@ from cascade.runtime.processor import NodeProcessor
 from cascade.runtime.resource_manager import ResourceManager
 from cascade.spec.constraint import GlobalConstraint
 from cascade.spec.resource import inject, resource
+from cascade.spec.routing import Router
 from cascade.spec.task import Task, task
 from tests.engines import make_engine, names_of, run, watch
 
@@ -188,6 +189,38 @@ def test_a_hit_skips_the_call(hot):
     assert seen[-1].reason == "CacheHit"
     assert cache.saved == [2]
     assert run(work(2, y=one()).with_cache(cache), engine) == 3
+
+
+def test_what_a_cached_call_holds_need_not_have_content(hot):
+    """Amounts do not change a value, so the calls that they come from are no part of what is looked for."""
+    cache, calls = Cache(), []
+
+    @task
+    def work(x):
+        calls.append(x)
+        return x
+
+    for _ in range(2):
+        amount = Task(lambda key: 1)(object())
+        assert run(work(3).with_constraints(cpu=amount).with_cache(cache), make_engine(hot=hot)) == 3
+    assert calls == [3]
+
+
+def test_a_cached_call_may_have_a_router_that_puts_its_choice_together(hot):
+    """Whatever stands for the parts of a Router has content too, the same on each kernel."""
+    cache, calls = Cache(), []
+
+    @task
+    def work(x):
+        calls.append(x)
+        return len(calls)
+
+    for _ in range(2):
+        router = Router((one(), 2), {(1, 2): [one(), "a"], "b": 3})
+        assert run(work(router).with_cache(cache), make_engine(hot=hot)) == 1
+    assert calls == [[1, "a"]]
+    other = Router((one(), 2), {(1, 2): [one(), "c"], "b": 3})
+    assert run(work(other).with_cache(cache), make_engine(hot=hot)) == 2
 
 
 def test_a_policy_is_asked_with_literals_and_results():
