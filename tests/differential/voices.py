@@ -236,8 +236,9 @@ async def outcome(running: Awaitable[Any]) -> Outcome:
 def described(error: BaseException) -> Outcome:
     """Return everything about an error, but only the type of one that the engine made: its text is the engine's."""
     kind, frames = type(error).__name__, frames_of(error)
-    notes = [":".join(note.split(":")[: 2 if any(one in note for one in ERRORS) else None]) for note in notes_of(error)]
-    if kind in ERRORS and not frames:
+    own = (*ERRORS, "TypeError")
+    notes = [":".join(note.split(":")[: 2 if any(one in note for one in own) else None]) for note in notes_of(error)]
+    if kind in own and not frames:
         return {"error": kind, "notes": notes}
     cause = type(error.__cause__).__name__
     return {"error": kind, "notes": notes, "arguments": repr(error.args), "cause": cause, "frames": frames}
