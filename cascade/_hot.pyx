@@ -5479,7 +5479,8 @@ cdef int _deliver_any(Frame frame, PyObject* value, bint awaited) except -1:
             DECREF(value)
             return c_AWAIT
     elif kind == T_TASK:
-        frame.nodes += op == frame.op_count - level.ops - 1  # as in full processing: a target that returned has run
+        if op == frame.op_count - level.ops - 1:  # as in full processing: a target that returned has run
+            frame.nodes += 1 + _left(frame, level)
         _uncalled(frame, op, value)
     if op == frame.op_count - level.ops - 1:
         return _return(frame, level, value) if following == NULL else _tail(frame, level, following)
