@@ -18,6 +18,7 @@ from cascade.adapters.state.in_memory import InMemoryStateBackend
 from cascade.runtime.engine import Engine
 from cascade.runtime.events import LoopProgress, TaskEvent
 from cascade.runtime.strategies import _runs
+from cascade.runtime.strategies._turns import turns_of
 from cascade.spec.constraint import GlobalConstraint
 from tests.differential.worlds import RESOURCES, Halt, World, session
 from tests.engines import make_engine, watch
@@ -98,8 +99,8 @@ def in_loop(coroutine: Coroutine[Any, Any, Any]) -> Any:
             task.cancel()
         assert not left, f"left in the event loop: {left}"
         assert not complaints, complaints
-        load = _runs._load_of(loop)
-        assert load == [0], f"{load[0]} runs are still counted as runnable"
+        runnable = turns_of(loop).runnable
+        assert runnable == 0, f"{runnable} runs are still counted as runnable"
 
 
 def _left_in(loop: asyncio.AbstractEventLoop) -> set[asyncio.Task[Any]]:
