@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
+from collections.abc import Callable
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
 from types import FunctionType, ModuleType
@@ -14,7 +15,7 @@ from cascade._kernel import LazyResult, MappedLazyResult, Task
 from cascade.cli._errors import CommandError
 from cascade.spec.resource import ResourceDefinition
 
-__all__ = ["Workflow", "load"]
+__all__ = ["Workflow", "load", "load_file", "maker", "resources_of", "split"]
 
 _LAZY = (LazyResult, MappedLazyResult)
 _REMEDY = "name a lazy result, a task, or a function without arguments that returns a lazy result"
@@ -34,22 +35,36 @@ def load(place: str) -> Workflow:
         CommandError: there is no such file or name, or nothing can be run under it.
         Exception: whatever the file raised.
     """
-    path, name = _split(place)
-    module = _load(path)
+    path, name = split(place)
+    module = load_file(path)
+    return Workflow(maker(module, path, name or "main")(), resources_of(module))
+
+
+def resources_of(module: ModuleType) -> list[ResourceDefinition[Any]]:
+    """Return the resources that a file defines."""
+    return [value for value in vars(module).values() if isinstance(value, ResourceDefinition)]
+
+
+def maker(module: ModuleType, path: str, name: str) -> Callable[[], Any]:
+    """Return what makes the target called ``name`` of a file, anew at each call where a task or a function stands.
+
+    Raises:
+        CommandError: there is no such name, or nothing can be run under it; so does a call that makes nothing to run.
+    """
     if not hasattr(module, name):
         raise CommandError(f"{path} has no {name!r}{_offer(module)}")
-    resources = [value for value in vars(module).values() if isinstance(value, ResourceDefinition)]
-    return Workflow(_target(getattr(module, name), f"{name!r} in {path}"), resources)
+    return _maker(getattr(module, name), f"{name!r} in {path}")
 
 
-def _split(place: str) -> tuple[str, str]:
+def split(place: str) -> tuple[str, str]:
+    """Return path and name of ``FILE[:NAME]``; the name is empty if there is none."""
     path, colon, name = place.rpartition(":")
     if colon and name.isidentifier() and not os.path.exists(place):
         return path, name
-    return place, "main"
+    return place, ""
 
 
-def _load(path: str) -> ModuleType:
+def load_file(path: str) -> ModuleType:
     """Execute a file as a module of its own name, with its folder on the path, as ``python FILE`` would.
 
     The name has to be one under which another process can import the file too: tasks of mode ``compute`` need that.
@@ -94,16 +109,16 @@ def _needed(function: Any) -> list[str]:
     return [p.name for p in parameters if p.default is p.empty and p.kind not in optional]
 
 
-def _target(value: Any, where: str) -> Any:
+def _maker(value: Any, where: str) -> Callable[[], Any]:
     if isinstance(value, _LAZY):
-        return value
+        return lambda: value
     if not callable(value):
         raise CommandError(f"{where} is of type {type(value).__name__}; {_REMEDY}")
     needed = _needed(value.func if isinstance(value, Task) else value)
     if needed:
         what = "task" if isinstance(value, Task) else "function"
         raise CommandError(f"the {what} {where} needs arguments ({', '.join(needed)}); {_REMEDY}")
-    return _checked(value(), where)
+    return lambda: _checked(value(), where)
 
 
 def _checked(made: Any, where: str) -> Any:

@@ -1,29 +1,29 @@
 """The command ``cascade``.
 
     cascade run FILE[:NAME] [--param k=v ...]
+    cascade gate FILE [NAME ...] [--update --reason TEXT] [...]
     cascade --version
 
-Exit codes: 0 the run succeeded, 1 it failed or could not start, 2 wrong usage, 130 interrupted by Ctrl-C.
+Exit codes of run: 0 the run succeeded, 1 it failed or could not start, 2 wrong usage, 130 interrupted by Ctrl-C.
+Those of gate: 0 nothing has become slower, 1 something has, 2 nothing could be judged or wrong usage, 130 interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from cascade import __version__, _kernel
-from cascade.adapters.executors.local import LocalExecutor
-from cascade.adapters.solvers.native import NativeSolver
 from cascade.cli._errors import CommandError, describe
 from cascade.cli._interrupts import Interrupts
 from cascade.cli._load import load
 from cascade.cli._params import read_params
 from cascade.cli._progress import Progress, summary
-from cascade.runtime.bus import MessageBus
-from cascade.runtime.engine import Engine
+from cascade.cli._running import cancelled_by_a_task, engine_with, evaluate
+from cascade.tools.gate import command
 
 __all__ = ["main"]
 
@@ -38,9 +38,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         SystemExit: help or version was asked for, the usage is wrong, or a task has raised it.
     """
     arguments = _parser().parse_args(argv)
+    arguments.check(arguments)
     with Interrupts() as interrupts:
         try:
-            return _run(arguments.target, arguments.param, interrupts)
+            return int(arguments.do(arguments, interrupts))
         except CommandError as error:
             _tell(f"cascade: {error}")
         except Exception as error:
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:  # before the run, or more often than once
             _tell("cascade: interrupted" + ("; teardowns may be incomplete" if interrupts.count > 1 else ""))
             return _INTERRUPTED
-    return _FAILED
+    return int(arguments.failed)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -56,16 +57,40 @@ def _parser() -> argparse.ArgumentParser:
     version = f"cascade {__version__} ({_kernel.kernel_name} kernel)"
     parser.add_argument("--version", action="version", version=version)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="run a workflow of a Python file and print its result")
-    run.add_argument(
+    _add_run(commands.add_parser("run", help="run a workflow of a Python file and print its result"))
+    _add_gate(commands.add_parser("gate", help="compare the speed of workflows with a recorded baseline"))
+    return parser
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "target",
         metavar="FILE[:NAME]",
         help="a lazy result, a task, or a function without arguments that returns one; NAME is main by default",
     )
-    run.add_argument(
+    _add_param(parser)
+    parser.set_defaults(do=_run, check=lambda arguments: None, failed=_FAILED)
+
+
+def _add_gate(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Runs workflows again and again, in turn with a plain Python loop, and stops with exit code 1 if one has "
+        "become slower against that loop than its baseline allows, with 2 if nothing can be judged. The baseline is "
+        "kept in a file beside FILE, with the suffix .gate.json; --update records it."
+    )
+    parser.add_argument("file", metavar="FILE", help="a Python file, as for cascade run")
+    parser.add_argument(
+        "names", metavar="NAME", nargs="*", help="of a workflow; by default all that the baseline has, or main"
+    )
+    _add_param(parser)
+    command.add_options(parser)
+    parser.set_defaults(do=_gate, check=functools.partial(command.check_options, parser), failed=command.IMPOSSIBLE)
+
+
+def _add_param(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "--param", metavar="K=V", action="append", default=[], type=_assignment, help="value of a declared parameter"
     )
-    return parser
 
 
 def _assignment(text: str) -> tuple[str, str]:
@@ -75,19 +100,23 @@ def _assignment(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _run(place: str, given: Sequence[tuple[str, str]], interrupts: Interrupts) -> int:
-    target, resources = load(place)
-    params = read_params(given, target)
-    engine = Engine(NativeSolver(), LocalExecutor(), MessageBus())
-    for resource in resources:
-        engine.register(resource)
+def _gate(arguments: argparse.Namespace, interrupts: Interrupts) -> int:
+    from cascade.cli._gate import run_gate  # what only this command needs
+
+    return run_gate(arguments, interrupts)
+
+
+def _run(arguments: argparse.Namespace, interrupts: Interrupts) -> int:
+    target, resources = load(arguments.target)
+    params = read_params(arguments.param, target)
+    engine = engine_with(resources)
     progress = Progress(engine.bus, sys.stderr)
     try:
         with progress:
-            value = asyncio.run(_evaluate(engine, target, params, interrupts))
+            value = asyncio.run(evaluate(engine, target, params, interrupts))
     except (asyncio.CancelledError, KeyboardInterrupt) as error:
         if interrupts.count == 0:
-            raise CommandError(f"the run was cancelled by a task ({type(error).__name__})") from error
+            raise CommandError(cancelled_by_a_task(error)) from error
         if interrupts.count > 1:
             raise KeyboardInterrupt from error
         _tell(f"cascade: interrupted after {progress.elapsed:.1f} s; everything is torn down")
@@ -96,14 +125,6 @@ def _run(place: str, given: Sequence[tuple[str, str]], interrupts: Interrupts) -
     if value is not None:
         print(value)
     return 0
-
-
-async def _evaluate(engine: Engine, target: Any, params: dict[str, Any], interrupts: Interrupts) -> Any:
-    interrupts.watch()
-    try:
-        return await engine.run(target, params)
-    finally:
-        engine.executor.close()  # type: ignore[attr-defined]
 
 
 def _tell(line: str) -> None:

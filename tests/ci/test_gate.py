@@ -1,4 +1,4 @@
-"""The regression gate: what it lets through, what it stops, and what it keeps."""
+"""The engine's own regression gate: what it measures, stops, keeps and refuses."""
 
 from __future__ import annotations
 
@@ -7,53 +7,31 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks import measure
+from benchmarks.instructions import COUNTED
 from benchmarks.workloads import WORKLOADS, Workload
-from benchmarks.yardsticks import STEPS, trampoline
-from ci import gate
+from cascade.tools.gate import checking, command, instructions, picture, recording
+from cascade.tools.gate.baseline import Baseline, read
+from cascade.tools.gate.place import here
+from cascade.tools.gate.subjects import Gate, Subject
+from cascade.tools.gate.verdicts import Kind, Row
+from ci import gate, gate_trials
+from tests.gates import Clock, virtual
 
 ROOT = Path(__file__).resolve().parents[2]
 UPDATE = ["--update", "--reason", "a test"]
 
 
-class Clock:
-    """A clock that only work moves: one second for so many units."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.spent: list[str] = []
-
-    def collect(self) -> int:
-        """Takes the place of ``gc.collect``, which would cost these tests more than all the rest."""
-        return 0
-
-    def perf_counter(self) -> float:
-        return self.now
-
-    def worker(self, name: str, per_second: float, units: int = 100) -> Callable[[int], int]:
-        """Returns a workload or yardstick that works at this rate, whatever its size."""
-
-        def work(size: int) -> int:
-            self.spent.append(name)
-            self.now += units / per_second
-            return units
-
-        return work
-
-
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Measures in virtual time, on any kernel."""
-    clock = Clock()
-    monkeypatch.setattr(measure, "time", clock)
-    monkeypatch.setattr(measure, "gc", clock)
+def clock(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Clock:
+    """Measures in virtual time, on any kernel, without valgrind and into no picture of the tree's."""
     monkeypatch.setattr(gate, "need_compiled", lambda: "")
-    return clock
+    monkeypatch.setattr(gate, "PICTURE", tmp_path / "build" / "gate.png")
+    monkeypatch.setattr(gate, "COUNTED", {})
+    return virtual(monkeypatch)
 
 
 @pytest.fixture
@@ -83,34 +61,24 @@ def baseline(tmp_path: Path, plant: Callable[..., None]) -> Path:
 def test_unchanged_workload_passes(baseline: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What is as fast as when it was recorded passes."""
     assert gate.main(["--baseline", str(baseline)]) == 0
-    assert "1 workloads within their limits" in capsys.readouterr().out
+    assert "1 rows within their limits" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("work, status", [(351, 0), (349, 1)])
-def test_limit_is_the_tolerance(baseline: Path, plant: Callable[..., None], work: float, status: int) -> None:
-    """Losing less than the tolerance passes, losing more fails."""
-    plant(work)
-
-    assert gate.main(["--baseline", str(baseline)]) == status
-
-
-def test_machine_cancels_out(baseline: Path, plant: Callable[..., None]) -> None:
-    """On a machine of a tenth of the speed, the ratio and the verdict are the same."""
-    plant(50, yardstick=100)
-
-    assert gate.main(["--baseline", str(baseline)]) == 0
-
-
-def test_slower_against_its_yardstick_fails(
-    baseline: Path, plant: Callable[..., None], capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A yardstick that became twice as fast is a workload that became half as fast."""
-    plant(500, yardstick=2_000)
+def test_slowdown_fails(baseline: Path, plant: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    """A workload that became 1.5 times as slow is named, with exit status 1."""
+    plant(500 / 1.5)
 
     assert gate.main(["--baseline", str(baseline)]) == 1
     told = capsys.readouterr()
     assert "SLOWER  made" in told.out
-    assert "made fell to 50% of its baseline" in told.err
+    assert "gate: made fell to 67% of its recorded speed in each of 3 measurements" in told.err
+
+
+def test_slowdown_by_the_yardstick_fails(baseline: Path, plant: Callable[..., None]) -> None:
+    """A yardstick that became 1.5 times as fast is the same."""
+    plant(500, yardstick=1_500)
+
+    assert gate.main(["--baseline", str(baseline)]) == 1
 
 
 def test_faster_is_told_and_passes(
@@ -123,54 +91,56 @@ def test_faster_is_told_and_passes(
     assert "faster  made" in capsys.readouterr().out
 
 
-def test_busy_moment_is_no_regression(baseline: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A row that falls short once is measured again."""
-    slow = clock.worker("made", 100)
-    calls = [0]
+@pytest.mark.skipif(bool(picture.why_not()), reason=picture.why_not() or "draws")
+def test_picture_is_drawn_unasked(baseline: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each check leaves a picture and tells its path."""
+    gate.main(["--baseline", str(baseline)])
 
-    def work(size: int) -> int:
-        calls[0] += 1
-        return slow(size) if calls[0] <= measure.ROUNDS + 1 else clock.worker("made", 500)(size)
+    assert f"picture: {gate.PICTURE}" in capsys.readouterr().out
+    assert gate.PICTURE.read_bytes().startswith(b"\x89PNG")
 
-    monkeypatch.setattr(gate, "WORKLOADS", {"made": replace(gate.WORKLOADS["made"], work=work)})
+
+def test_without_matplotlib_it_judges_and_says_so(
+    baseline: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A picture that nobody asked for is no reason to fail."""
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
 
     assert gate.main(["--baseline", str(baseline)]) == 0
-    assert calls[0] == 2 * (measure.ROUNDS + 1)
+    told = capsys.readouterr()
+    assert "no picture was drawn: matplotlib is not installed: pip install 'cascade-hot[plot]'" in told.err
+    assert "picture:" not in told.out
 
 
-def test_row_that_the_baseline_lacks_fails(
-    baseline: Path, plant: Callable[..., None], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("change", ["added", "gone"])
+def test_rows_and_workloads_must_be_the_same(
+    baseline: Path, plant: Callable[..., None], capsys: pytest.CaptureFixture[str], change: str
 ) -> None:
-    """A workload without a row is not passed by silence."""
-    plant(500, added=500)
+    """A workload without a row, or a row without a workload, is not passed by silence: exit status 2."""
+    rows = read(baseline).rows[Kind.TIME]
+    if change == "added":
+        plant(500, added=500)
+    else:
+        content = json.loads(baseline.read_text(encoding="utf-8"))
+        content["time"]["gone"] = content["time"]["made"]
+        baseline.write_text(json.dumps(content), encoding="utf-8")
 
-    assert gate.main(["--baseline", str(baseline)]) == 1
-    assert "added has no row in the baseline" in capsys.readouterr().err
+    assert gate.main(["--baseline", str(baseline)]) == command.IMPOSSIBLE
+    assert change in capsys.readouterr().err
+    assert rows.keys() == {"made"}
 
 
-def test_row_that_nobody_measures_fails(
-    baseline: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_missing_baseline_is_told(
+    tmp_path: Path, plant: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A workload cannot leave without its row."""
-    monkeypatch.setattr(gate, "WORKLOADS", {})
-
-    assert gate.main(["--baseline", str(baseline)]) == 1
-    assert "made stands in the baseline, but no such workload exists" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("content", [None, "", "[]", "{}", '{"rows": {"made": {"ratio": 1}}}'])
-def test_missing_or_broken_baseline_fails(tmp_path: Path, plant: Callable[..., None], content: str | None) -> None:
-    """Without a baseline the gate says how to record one."""
+    """Without a baseline the gate says how to record one: exit status 2."""
     plant(500)
-    path = tmp_path / "baseline.json"
-    if content is not None:
-        path.write_text(content, encoding="utf-8")
 
-    with pytest.raises(SystemExit, match="--update"):
-        gate.main(["--baseline", str(path)])
+    assert gate.main(["--baseline", str(tmp_path / "absent.json")]) == command.IMPOSSIBLE
+    assert "gate: there is no baseline" in capsys.readouterr().err
 
 
-def test_update_needs_a_reason(baseline: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_update_needs_a_reason(baseline: Path) -> None:
     """A baseline is never changed without saying why."""
     before = baseline.read_bytes()
 
@@ -183,12 +153,11 @@ def test_update_needs_a_reason(baseline: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_update_keeps_reason_and_place(baseline: Path) -> None:
-    """A baseline says why it was recorded, on which Python, and ratio and tolerance of each row."""
-    content = json.loads(baseline.read_text(encoding="utf-8"))
+    """A baseline says why it was recorded, where, and value and tolerance of each row."""
+    found = read(baseline)
 
-    assert content["reason"] == "a test"
-    assert content["recorded"]["python"].startswith(f"{sys.version_info[0]}.{sys.version_info[1]}.")
-    assert content["rows"] == {"made": {"ratio": 0.5, "tolerance": gate.LEAST_TOLERANCE}}
+    assert (found.reason, found.place) == ("a test", here())
+    assert found.rows[Kind.TIME] == {"made": Row(0.5, Kind.TIME.least)}
 
 
 def test_update_of_one_row_keeps_the_others(baseline: Path, plant: Callable[..., None]) -> None:
@@ -196,67 +165,125 @@ def test_update_of_one_row_keeps_the_others(baseline: Path, plant: Callable[...,
     plant(700, added=600)
 
     assert gate.main([*UPDATE, "--only", "added", "--baseline", str(baseline)]) == 0
-    rows = gate.read(baseline)
-    assert (rows["made"].ratio, rows["added"].ratio) == (0.5, 0.6)
-
-
-@pytest.mark.parametrize(
-    "ratios, ratio, tolerance",
-    [
-        ([0.5] * 5, 0.5, gate.LEAST_TOLERANCE),
-        ([0.4, 0.5, 0.5, 0.5, 0.52], 0.5, 0.4),  # twice the largest deviation, a fifth
-        ([0.1, 0.5, 0.9], 0.5, 0.9),  # whatever was seen, a row that falls to a tenth fails
-    ],
-)
-def test_tolerance_is_learnt(ratios: list[float], ratio: float, tolerance: float) -> None:
-    """A row is the median of repeated measurements and may lose twice the largest deviation among them."""
-    assert gate.learn(ratios) == gate.Row(ratio, tolerance)
-
-
-def test_rounds_are_interleaved(baseline: Path, clock: Clock) -> None:
-    """Workload and yardstick take turns, at least seven times."""
-    clock.spent.clear()
-
-    gate.main(["--baseline", str(baseline)])
-
-    turns = clock.spent[-2 * measure.ROUNDS :]
-    assert measure.ROUNDS >= 7
-    assert turns == ["made", "yardstick"] * measure.ROUNDS
-
-
-def test_real_workload_with_a_planted_slowdown_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In real time: a workload passes against its own row, and fails when its yardstick gets fifty times as fast."""
-    monkeypatch.setattr(gate, "need_compiled", lambda: "")
-    honest = replace(WORKLOADS["simple"], size=2_000)
-    row = gate.learn([gate.ratio_of(honest, rounds=3)])
-    row = replace(row, tolerance=0.9)
-
-    def claims(n: int) -> int:
-        return 50 * trampoline(n)
-
-    monkeypatch.setitem(gate.STEPS, claims, STEPS[trampoline])
-    assert gate.judge(honest, row, rounds=3).passed
-    assert gate.judge(replace(honest, yardstick=claims), row, rounds=3).word == "SLOWER"
+    assert {name: row.value for name, row in read(baseline).rows[Kind.TIME].items()} == {"made": 0.5, "added": 0.6}
 
 
 def test_python_kernel_is_refused() -> None:
-    """Without the compiled kernel nothing is measured: exit status 1 and a line that says how to get it."""
-    done = subprocess.run(
-        [sys.executable, "ci/gate.py"],
-        env={**os.environ, "CASCADE_PURE": "1"},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    """Without the compiled kernel nothing is measured: exit status 2 and a line that says how to get it."""
+    for program in ("ci/gate.py", "ci/gate_trials.py"):
+        done = subprocess.run(
+            [sys.executable, program],
+            env={**os.environ, "CASCADE_PURE": "1"},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "the compiled kernel is needed" in done.stderr
+        assert (done.returncode, done.stdout) == (command.IMPOSSIBLE, "")
+        assert "the compiled kernel is needed" in done.stderr
 
 
 def test_committed_baseline_has_every_workload() -> None:
-    """Each workload has its row, and each row a ratio and a tolerance that can fail."""
-    rows = gate.read(gate.BASELINE)
+    """Each workload has its rows, and each row a tolerance that the slowdown cannot hide in."""
+    rows = read(gate.BASELINE).rows
 
-    assert rows.keys() == WORKLOADS.keys()
-    assert all(row.ratio > 0 and 0 < row.tolerance < 1 for row in rows.values())
+    assert rows[Kind.TIME].keys() == WORKLOADS.keys()
+    assert rows[Kind.INSTRUCTIONS].keys() == COUNTED.keys()
+    assert all(row.tolerance <= kind.most for kind in Kind for row in rows[kind].values())
+
+
+def test_workloads_are_counted_at_two_sizes() -> None:
+    """Instructions are counted in each tier, and there is a difference to count."""
+    assert {"simple", "heavy", "fib", "async", "map", "warm", "cold"} <= COUNTED.keys() <= WORKLOADS.keys()
+    for one in COUNTED.values():
+        assert one.work(one.long) > one.work(one.short) > 0
+
+
+# --------------------------------------------------------------------------------------------------------- in real time
+
+
+@pytest.fixture(scope="module")
+def real() -> tuple[Gate, Baseline]:
+    """Small sizes of three workloads, on whichever kernel, and a baseline learnt of them."""
+    chosen = {name: WORKLOADS[name] for name in ("simple", "heavy", "async")}
+    slower = 1 if here().kernel == "compiled" else 20
+    subjects = {
+        name: Subject(name, _work(w, w.size // (10 * slower)), w.yardstick, w.counts, scale=0.1)
+        for name, w in chosen.items()
+    }
+    small = Gate(subjects, rounds=11)
+    return small, recording.record(small, "a test", None, lambda line: None)
+
+
+def _work(workload: Workload, size: int) -> Callable[[], int]:
+    return lambda: workload.work(size)
+
+
+@pytest.mark.slow
+def test_ten_unchanged_checks_pass(real: tuple[Gate, Baseline]) -> None:
+    """Whatever else the machine does, what is unchanged passes ten times of ten."""
+    small, learnt = real
+
+    reports = [checking.check(small, learnt, lambda verdict: None) for _ in range(10)]
+
+    assert [[v.name for v in report.failed] for report in reports] == [[]] * 10
+
+
+@pytest.mark.slow
+def test_planted_slowdown_fails(real: tuple[Gate, Baseline]) -> None:
+    """A workload that does its work three times for every two that it counts is stopped; the others pass."""
+    small, learnt = real
+    for name, subject in small.subjects.items():
+        planted = Gate({**small.subjects, name: gate_trials.slowed(subject)})
+        report = checking.check(planted, learnt, lambda verdict: None)
+
+        assert [v.name for v in report.failed] == [name]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(instructions.why_not()), reason=instructions.why_not() or "counts")
+def test_instructions_of_the_engine_are_the_same_each_time() -> None:
+    """Two counts of the same workload, on a machine that is busy or not, differ by less than a percent."""
+    counter = gate.counter_of(["simple", "fib"])
+    first, second = counter.count(), counter.count()
+
+    assert first.keys() == {"simple", "fib"}
+    for name, count in first.items():
+        assert second[name] == pytest.approx(count, rel=0.01)
+
+
+# ---------------------------------------------------------------------------------------------------------- the trials
+
+
+@pytest.mark.parametrize("tries, rate, status", [(1, 500, 0), (10, 390, 1)])
+def test_trials_judge_the_gate(
+    baseline: Path,
+    plant: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tries: int,
+    rate: float,
+    status: int,
+) -> None:
+    """They pass if all that is unchanged passes and all that is slow fails, and say how often that was so."""
+    plant(rate)
+    monkeypatch.setattr(gate_trials, "need_compiled", lambda: "")
+
+    assert gate_trials.main(["--trials", str(tries), "--slow", "2", "--baseline", str(baseline)]) == status
+    shown = capsys.readouterr().out
+    assert f"{0 if status else tries} of {tries} unchanged checks passed" in shown
+    assert "2 of 2 slow checks failed in every row" in shown
+
+
+def test_trials_notice_a_slowdown_that_passes(
+    baseline: Path, plant: Callable[..., None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A gate that lets the slowdown through is not fit to judge."""
+    content = json.loads(baseline.read_text(encoding="utf-8"))
+    content["time"]["made"]["tolerance"] = 0.5
+    baseline.write_text(json.dumps(content), encoding="utf-8")
+    monkeypatch.setattr(gate_trials, "need_compiled", lambda: "")
+
+    assert gate_trials.main(["--trials", "1", "--slow", "1", "--baseline", str(baseline)]) == 1
+    assert "0 of 1 slow checks failed in every row" in capsys.readouterr().out

@@ -1,0 +1,126 @@
+"""How a ratio is measured."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cascade.tools.gate import measuring, neighbours
+from cascade.tools.gate.measuring import ROUNDS, compare
+from tests.gates import Clock
+
+
+def test_rounds_are_interleaved(clock: Clock) -> None:
+    """Work and yardstick take turns, at least seven times."""
+    compare(lambda: clock.worker("work", 1)(0), clock.worker("yardstick", 2), 1)
+
+    assert ROUNDS >= 7
+    assert clock.spent[-2 * ROUNDS :] == ["work", "yardstick"] * ROUNDS
+
+
+def test_median_leaves_out_what_disturbs_a_few_rounds(clock: Clock) -> None:
+    """Three rounds of fifteen may take as long as they will."""
+    rates = iter([500.0, *[5.0] * 3, *[500.0] * (ROUNDS - 3)])
+
+    found = compare(lambda: clock.worker("work", next(rates))(0), clock.worker("yardstick", 1_000), 1)
+
+    assert (found.ratio, found.per_second, found.yardstick) == pytest.approx((0.5, 500, 1_000))
+
+
+needs_own_time = pytest.mark.skipif(measuring.clock_name() != "own time", reason="this system does not tell own time")
+
+
+def _spin(seconds: float) -> tuple[float, float, float]:
+    """Works for so many seconds of processor time; returns those, own time and wall time."""
+    wall, own, used = time.perf_counter(), measuring.now(), time.thread_time()
+    while time.thread_time() - used < seconds:
+        pass
+    return time.thread_time() - used, measuring.now() - own, time.perf_counter() - wall
+
+
+@needs_own_time
+@pytest.mark.slow
+def test_own_time_leaves_out_what_others_take() -> None:
+    """Beside processes that want the same core, own time stays near what was used, and wall time does not."""
+    core = {min(os.sched_getaffinity(0))}
+    program = "import os, sys; print(os.sched_setaffinity(0, {int(sys.argv[1])}), flush=True)\nwhile True: pass"
+    command = [sys.executable, "-c", program, str(*core)]
+    rivals = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(3)]
+    try:
+        for rival in rivals:
+            assert rival.stdout is not None
+            rival.stdout.readline()
+        found = []
+        thread = threading.Thread(target=lambda: (os.sched_setaffinity(0, core), found.extend(_spin(0.1))))
+        thread.start()
+        thread.join()
+    finally:
+        for rival in rivals:
+            rival.kill()
+            rival.communicate()
+    used, own, wall = found
+
+    assert own < used + (wall - used) / 4
+    assert wall > 1.5 * used
+
+
+def test_own_time_is_what_the_scheduler_leaves(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the time in which others had the processor is left out; a thread that sleeps is not kept waiting."""
+    told = tmp_path / "schedstat"
+    told.write_text("5000000000 1500000000 7\n", encoding="ascii")
+    monkeypatch.setattr(measuring, "_SCHEDSTAT", str(told))
+    monkeypatch.setattr(measuring, "_kept_waiting", measuring._best())
+    clock.now = 10.0
+
+    assert measuring.clock_name() == "own time"
+    assert measuring.now() == 10.0 - 1.5
+
+
+def test_without_the_scheduler_it_is_wall_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system does not tell, nothing is left out, and the name of the clock says so."""
+    monkeypatch.setattr(measuring, "_SCHEDSTAT", "/no/such/file")
+    monkeypatch.setattr(measuring, "_kept_waiting", measuring._best())
+
+    assert measuring.clock_name() == "wall time"
+    before = time.perf_counter()
+    assert before <= measuring.now() <= time.perf_counter()
+
+
+def test_neighbours_end_with_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is one for each core, and however the block ends, none is left."""
+    started: list[subprocess.Popen[bytes]] = []
+    start = subprocess.Popen
+
+    def popen(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        started.append(start(*arguments, **options))
+        return started[-1]
+
+    monkeypatch.setattr(neighbours.subprocess, "Popen", popen)
+
+    running: list[bool] = []
+
+    def fail() -> None:
+        running.extend(process.poll() is None for process in started)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), neighbours.busy_neighbours():
+        fail()
+
+    assert running == [True] * min(neighbours._cores(), neighbours._MOST)
+    assert all(process.poll() is not None for process in started)
+
+
+def test_a_neighbour_ends_with_its_parent() -> None:
+    """When the other end of its standard input is closed, it goes by itself."""
+    process = subprocess.Popen([sys.executable, "-I", "-c", neighbours._SPIN], stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    process.stdin.close()
+
+    assert process.wait(60) == 0
