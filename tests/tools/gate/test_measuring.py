@@ -124,3 +124,12 @@ def test_a_neighbour_ends_with_its_parent() -> None:
     process.stdin.close()
 
     assert process.wait(60) == 0
+
+
+def test_own_time_is_read_in_one_go(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that is kept waiting between the two clocks reads both again."""
+    readings = iter([1.0, 2.0, 2.0, 2.0])
+    monkeypatch.setattr(measuring, "_kept_waiting", lambda: next(readings))
+    clock.now = 10.0
+
+    assert measuring.now() == 8.0
