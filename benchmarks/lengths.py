@@ -24,13 +24,11 @@ from benchmarks.workloads import engine, run
 
 __all__ = ["LOOPS", "Length", "Loop", "length_of", "lengths_of", "resident", "steps_of"]
 
-_PAGE = os.sysconf("SC_PAGE_SIZE")
-
 
 def resident() -> int:
     """Returns the resident size of this process, in bytes."""
     with open("/proc/self/statm", "rb") as file:
-        return int(file.read().split()[1]) * _PAGE
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _step(n: int) -> Any:
