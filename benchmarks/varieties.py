@@ -201,7 +201,7 @@ def _naming(n: int) -> int:
 def _loop(family: str, name: str, words: Words, plain: Words | None = None, policy: str = "") -> None:
     """Adds a loop; ``plain`` says how a plain function passes the same arguments, if not in the same way."""
     yardstick = _bouncing(_first_step(name, plain or words))
-    _add(family, name, _ending(_first_call(name, words, policy)), yardstick, 100_000, 100)
+    _add(family, name, _ending(_first_call(name, words, policy)), yardstick, 200_000, 100)
 
 
 def _async_loop(name: str, words: Words) -> None:
@@ -266,7 +266,7 @@ _loop("kwargs", "any_number", Words("n, *rest", "n <= 0", "n - 1, *rest", "n, 'a
 _any_names = _first_call("any_names", Words("n, **rest", "n <= 0", "n - 1, **rest", "n, a=1, b=2"))
 _add("kwargs", "any_names", _ending(_any_names), _naming, 100_000, 100)
 for _i in range(2, 8):
-    _add("ring", f"ring_{_i}", _ending(_ring_call(_i)), _bouncing(_ring_step(_i)), 100_000, 100)
+    _add("ring", f"ring_{_i}", _ending(_ring_call(_i)), _bouncing(_ring_step(_i)), 150_000, 100)
 for _name, _leaf in _CONTAINERS.items():
     _loop("stable", f"keep_{_name}", _carrying(1, _leaf))
 _loop("stable", "keep_three_lists", _carrying(3, "[1, 2]"))
