@@ -180,11 +180,13 @@ class Evaluation(_evaluation.Evaluation):
             built = strategy._build(frame, run)
             program = built.program
             strategy.tell.warn_of_recursion(built.graph, run.run_id)
-        if self._may_enter(program, is_new) and not self._set_up(set(program.requires)):
-            self._tear_down(None)
-            frame.steps += not is_new
-            frame.enter(program)
-            return None
+        if self._may_enter(program, is_new):
+            frame.steps += not is_new  # also if its resources fail
+            if not self._set_up(set(program.requires)):
+                self._tear_down(None)
+                frame.enter(program)
+                return None
+            frame.steps -= not is_new
         if built is None:
             built = build_warm(frame.expression, program)
             run.warm += not is_new
