@@ -1,4 +1,4 @@
-"""Reference counts are balanced on every path: success, an error in any call, cancellation between calls and inside of one."""
+"""Reference counts are balanced on every path: success, an error in any call, cancellation between and inside calls."""
 
 from __future__ import annotations
 
@@ -141,8 +141,7 @@ def outcome(engine: Engine, make: Callable[[Any], Any], value: Any, fail: int) -
     STATE.update(calls=0, fail=fail)
     try:
         run(make(value), engine)
-    except Failure as failure:
-        assert type(failure.args[0]) is Value
+    except Failure:
         return "failed", STATE["calls"]
     return "succeeded", STATE["calls"]
 
@@ -297,7 +296,7 @@ def test_signal_handlers_run_workflows(engine: Engine) -> None:
 
 
 def test_a_task_builds_and_runs_an_engine_in_another_loop(engine: Engine) -> None:
-    """A task may run workflows, its own one included, with ``cs.run`` or an engine and a loop of its own, in a thread."""
+    """A task may run workflows, its own included, with ``cs.run`` or an engine and a loop of its own, in a thread."""
 
     def away(act: Callable[[], Any]) -> Any:
         found: list[Any] = []

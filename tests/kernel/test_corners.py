@@ -110,12 +110,18 @@ def test_values_of_the_kernel_are_compared_shown_copied_and_pickled() -> None:
     assert lazy != same.map(value=[1])
     assert dataclasses.fields(policy)[1].default == 0.0
     assert dataclasses.fields(lazy)[3].default_factory() != lazy._uuid
+
+
+@compiled
+def test_classes_of_the_kernel_may_be_given_types() -> None:
+    """``LazyResult[int]`` is what type checkers know it as."""
     for generic in (_kernel.Task[int], _kernel.LazyResult[int], _kernel.MappedLazyResult[int]):
         assert generic.__args__ == (int,)
 
 
+@compiled
 def test_attributes_of_lazy_results_can_be_set() -> None:
-    """Whatever a lazy result has can be replaced, and the next trace takes what is there then."""
+    """Whatever a lazy result has can be replaced, as a tuple and a dict, and the next trace takes what is there then."""
     call: Any = same(1)
     call.task, call.args, call.kwargs = many, [1, 2], [("k", 3)]
     call._uuid, call._cache_policy, call._jump_selector = "mine", None, None
@@ -148,6 +154,7 @@ def test_tasks_can_be_made_and_changed() -> None:
     assert (lazy.args, lazy.kwargs) == ((1,), {"b": 2})
 
 
+@compiled
 def test_a_call_that_was_never_made_has_no_values() -> None:
     """``__new__`` alone gives a call of nothing with nothing."""
     lazy: Any = _kernel.LazyResult.__new__(_kernel.LazyResult)
