@@ -121,7 +121,7 @@ def test_classes_of_the_kernel_may_be_given_types() -> None:
 
 @compiled
 def test_attributes_of_lazy_results_can_be_set() -> None:
-    """Whatever a lazy result has can be replaced, as a tuple and a dict, and the next trace takes what is there then."""
+    """Whatever a lazy result has can be replaced, and the next trace takes what is there then."""
     call: Any = same(1)
     call.task, call.args, call.kwargs = many, [1, 2], [("k", 3)]
     call._uuid, call._cache_policy, call._jump_selector = "mine", None, None
