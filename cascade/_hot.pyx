@@ -4501,6 +4501,11 @@ cdef void _free_scratch() noexcept:
     _made_room = _lazies_room = _equal_room = _nest_room = 0
 
 
+def _living():
+    """How many lazy results with Routers, and how many inject markers, exist: tests see that none is left."""
+    return _live, _live_injects
+
+
 def trace(target):
     """Walk the expression that ends in the lazy result ``target``.
 
