@@ -124,8 +124,13 @@ def kept(program: Any, expected: Record, choices: Choices) -> Any:
     for hot in (True, False):
         voice = Voice(hot=hot, backend=Keeping)
         with patience(UNHURRIED):
-            agree(expected, voice.play(program, AGAIN))
+            record = voice.play(program, AGAIN)
+        agree(expected, record)
         found.append([backend.calls for backend in voice.backends])
+        for outcome_of_run, calls in zip(record.outcomes, found[-1], strict=True):
+            if "error" not in outcome_of_run:
+                assert calls[-1][0] == "put"
+                assert calls[-1][2] == outcome_of_run["value"][0]
     if expected.threads:
         return None
     assert found[0] == found[1]

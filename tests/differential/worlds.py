@@ -30,11 +30,17 @@ VARIABLE = "CASCADE_TEST_VARIABLE"
 
 
 class Row(list):  # type: ignore[type-arg]
-    """A list of another type."""
+    """A list of another type, which can be seen."""
+
+    def __repr__(self) -> str:
+        return f"Row({super().__repr__()})"
 
 
 class Triple(tuple):  # type: ignore[type-arg]
-    """A tuple of another type."""
+    """A tuple of another type, which can be seen."""
+
+    def __repr__(self) -> str:
+        return f"Triple({super().__repr__()})"
 
 
 class Halt(BaseException):
