@@ -74,6 +74,8 @@ class FlowManager:
             self._take(edge)
         self.downstream_demand[target_node_id] = self.downstream_demand.get(target_node_id, 0) + 1
         self._wanted: set[str] | None = None
+        #: Routes, by consumer and argument path, that a choice has let go of; a consumer that is pruned later must not.
+        self._let_go: set[tuple[str, str]] = set()
 
     def _take(self, edge: Edge) -> None:
         if edge.edge_type in _DRAWN:
@@ -93,8 +95,9 @@ class FlowManager:
                 continue  # it has let go of its routes, as of all its inputs
             routes = edge.router.routes  # type: ignore[union-attr]
             chosen = route_for(routes, result)
-            for route in routes.values():
+            for key, route in routes.items():
                 if route is not chosen and hasattr(route, "_uuid"):
+                    self._let_go.add((edge.target.structural_id, f"{edge.arg_name}.route[{key}]"))
                     await self._release(self.instance_map[route._uuid].structural_id, state_backend)
         if node_id in self.routers_by_selector:
             self._wanted = None
@@ -118,7 +121,8 @@ class FlowManager:
             if self.downstream_demand[one] > 0 or await state_backend.get_skip_reason(one) is not None:
                 continue
             await state_backend.mark_skipped(one, "Pruned")
-            stack.extend(edge.source.structural_id for edge in self.in_edges.get(one, ()))
+            edges = self.in_edges.get(one, ())
+            stack.extend(edge.source.structural_id for edge in edges if (one, edge.arg_name) not in self._let_go)
 
     async def should_skip(self, node: Node, state_backend: StateBackend) -> str | None:
         """Return why a node must not run, or None."""

@@ -890,3 +890,16 @@ def test_a_router_that_nobody_needs_any_more_lets_go_of_its_routes_once(hot: boo
         inner = ident(Router(chosen, {"x": shared, "y": 0}))
 
         assert run(gather(Router(ident("b"), {"a": inner, "b": 0}), chosen, shared), engine) == [0, "y", [7]]
+
+
+def test_a_call_pruned_after_its_choice_lets_go_of_its_other_routes_no_second_time(hot: bool) -> None:
+    """The same, when the choice is known before the call is pruned.
+
+        target( Router(late "b", {"a": inner(Router(chosen, {"x": shared, "y": 0})), "b": 0}), chosen, shared )
+    """
+    engine = make_engine(hot=hot)
+    for _ in range(3):
+        shared, chosen = gather(ident(ident(ident(7)))), ident("y")
+        inner = ident(Router(chosen, {"x": shared, "y": 0}))
+
+        assert run(gather(Router(ident(ident("b")), {"a": inner, "b": 0}), chosen, shared), engine) == [0, "y", [7]]
