@@ -406,27 +406,9 @@ def straightened(what: Any) -> Any:
     return type(what)(straightened(item) if isinstance(item, (list, tuple, dict)) else item for item in what)
 
 
-def boxless(what: Any, in_route: bool = False) -> Any:
-    """Return a program in whose routes no container stands that also stands elsewhere.
-
-    EXCLUDED because of an open question: where such a container has a Router of its own, and a call with a condition,
-    and both Routers name no route, hot and cold steps fail (with the error of one of them) before the condition is
-    looked at, the reference after (``--seed 1302`` without this).
-    """
-    if isinstance(what, dict):
-        return {key: boxless(item, in_route) if isinstance(item, (list, tuple)) else item for key, item in what.items()}
-    if what[:1] == ("box",):
-        return ("again", what[1]) if in_route else what
-    if what[:1] == ("router",):
-        return ("router", boxless(what[1], in_route), [boxless(route, True) for route in what[2]])
-    return type(what)(boxless(one, in_route) if isinstance(one, (list, tuple, dict)) else one for one in what)
-
-
 def mended(program: Any) -> Any:
     """Return a program without what cannot be judged."""
     text = repr(program)
-    if "('router'" in text and "('box'" in text:
-        program = boxless(program)
     return straightened(program) if "'loop'" in text and _NAMED.search(text) else program
 
 
