@@ -74,12 +74,13 @@ class NodeProcessor:
             DependencyMissingError, ResourceNotFoundError, TaskArgumentError: see there.
             Exception: whatever the function raised on its last attempt.
         """
-        # The items of a map hold the amounts; the map itself would wait for its own items.
-        amounts: dict[str, Any] = {}
-        if node.node_type != "map":
-            amounts = await self.constraint_resolver.resolve(
-                node, graph, state_backend, self.constraint_manager, instance_map
-            )
+        # The items of a map hold the amounts (here it is only seen that there are any): the map itself would wait for its
+        # own items.
+        is_map = node.node_type == "map"
+        manager = None if is_map else self.constraint_manager
+        amounts = await self.constraint_resolver.resolve(node, graph, state_backend, manager, instance_map)
+        if is_map:
+            amounts = {}
         if amounts:
             if not self.resource_manager.can_acquire(amounts):
                 self._publish(TaskBlocked, node, run_id, reason="ResourceContention")
