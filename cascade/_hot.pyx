@@ -4019,7 +4019,6 @@ cdef class Frame:
         level.place += <int32_t>len(group)
         if (<Program>level.program).turns != NULL:
             level.place = level.end
-        self.nodes += len(group)
         self.group = None
 
     def close(self):
@@ -4188,7 +4187,6 @@ cdef int _tail(Frame frame, Level* level, PyObject* lazy) except -1:
         frame.last = <Program>program
     frame.nodes += 1
     if (<Program>program).turns != NULL:
-        frame.nodes += _left(frame, level)
         frame.choice_count = level.choices
     frame.level_count -= 1
     try:
@@ -4723,7 +4721,7 @@ cdef inline bint _is_due(Level* level, Op* op) noexcept:
 
 
 cdef Py_ssize_t _left(Frame frame, Level* level) noexcept:
-    """How many operations, but for the target, no choice has made needed."""
+    """How many operations no choice has made needed, when it is the target's turn."""
     cdef Program program = <Program>level.program
     cdef Py_ssize_t count = 0, place
     cdef Op* op
@@ -4763,8 +4761,10 @@ cdef int _next_turn(Frame frame, double deadline) except -1:
                 frame._suspend()
                 frame.is_refused = True
                 return c_STEP
-            if verdict == v_SKIP_WITH and op == program.count - 1:
-                return c_ENDED
+            if op == program.count - 1:
+                frame.nodes += _left(frame, level)
+                if verdict == v_SKIP_WITH:
+                    return c_ENDED
             if verdict != v_RUN:
                 _skip(frame, level, program, op)
             elif end == level.place + 1:
@@ -5456,8 +5456,6 @@ cdef int _return(Frame frame, Level* level, PyObject* value) except -1:
     if parent < 0:
         frame.last = <Program>level.program
     frame.nodes += 1
-    if (<Program>level.program).turns != NULL:
-        frame.nodes += _left(frame, level)
     frame._pop()
     frame._complete(value, parent)
     return 0
@@ -5484,8 +5482,7 @@ cdef int _deliver_any(Frame frame, PyObject* value, bint awaited) except -1:
             DECREF(value)
             return c_AWAIT
     elif kind == T_TASK:
-        if op == frame.op_count - level.ops - 1:  # as in full processing: a target that returned has run
-            frame.nodes += 1 + _left(frame, level)
+        frame.nodes += op == frame.op_count - level.ops - 1  # as in full processing: a target that returned has run
         _uncalled(frame, op, value)
     if op == frame.op_count - level.ops - 1:
         return _return(frame, level, value) if following == NULL else _tail(frame, level, following)

@@ -1830,7 +1830,6 @@ class Frame:
         for op, value in zip(self.group, values, strict=True):
             level.registers[op] = value
         level.pc = level.pc + len(self.group) if level.flow is None else level.flow.end
-        self.nodes += len(self.group)
         self.group = []
 
     def arguments(self, op: int) -> tuple[list[Any], dict[str, Any]]:
@@ -1913,8 +1912,7 @@ class Frame:
         """Take what the function of operation ``op`` returned."""
         level = self._levels[-1]
         is_target = self.op == len(level.trace.operations) - 1
-        if is_target:  # also if it has returned what cannot be continued, as in full processing
-            self.nodes += 1 if level.flow is None else level.flow.left()
+        self.nodes += is_target  # also if it has returned what cannot be continued, as in full processing
         following = continuation(value, _name_of(level.trace.operations[self.op]))
         if is_target:
             self._levels.pop()
@@ -1951,10 +1949,12 @@ class Frame:
                     self.suspend()
                     self._pending.refused = True
                     return STEP
+                if one == order[-1]:
+                    self.nodes += flow.left() - 1
+                    if verdict == _SKIP_WITH:
+                        return DONE
                 if verdict == _RUN:
                     group.append(one)
-                elif one == order[-1]:
-                    return DONE
                 else:
                     flow.skip(one)
                     self.nodes += 1

@@ -159,10 +159,11 @@ class Evaluation(_evaluation.Evaluation):
         frame, run = self.frame, self.run
         value = await run.away(Attempts(self.strategy, run, frame).call(op, items))
         asked = self.strategy.expansion(value, frame.name_of(op), str(op), run, self.scope)
-        if asked is None:
-            return value
-        del value  # an expression is let go of with its first step
-        return await asked
+        if asked is not None:
+            del value  # an expression is let go of with its first step
+            value = await asked
+        run.nodes += 1  # also if another one fails, and the kernel never hears of this one
+        return value
 
     # ------------------------------------------------------------------------------------------- one step, by tier
 
