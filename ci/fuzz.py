@@ -59,16 +59,17 @@ def judge(first: int, count: int) -> list[str]:
             with _watched():
                 told.append(cases.digest(cases.verdict(cases.of_seed(seed))))
         except Exception as error:
-            raise Difference(_report(seed, error)) from None
+            with _watched(10):
+                raise Difference(_report(seed, error)) from None
     return told
 
 
 @contextmanager
-def _watched() -> Iterator[None]:
+def _watched(times: int = 1) -> Iterator[None]:
     if _limit is None:
         yield
         return
-    faulthandler.dump_traceback_later(_limit, exit=True)
+    faulthandler.dump_traceback_later(times * _limit, exit=True)
     try:
         yield
     finally:

@@ -224,16 +224,18 @@ def threaded(program: Any, expected: Record, choices: Choices) -> None:
     world, found = World(), [[], []]  # type: ignore[var-annotated]
     failures: list[BaseException] = []
 
-    def work(outcomes: list[Outcome]) -> None:
+    voices = [Voice(world, hot=True) for _ in found]
+    world.pause = lambda turns: None  # a thread that has ended would never lift it for the other
+
+    def work(voice: Voice, outcomes: list[Outcome]) -> None:
         try:
-            voice = Voice(world, hot=True)
             outcomes += [voice.outcome(program) for _ in range(2)]
             close_loop()
         except BaseException as error:
             failures.append(error)
 
     with patience(UNHURRIED):
-        workers = [threading.Thread(target=work, args=(one,)) for one in found]
+        workers = [threading.Thread(target=work, args=pair) for pair in zip(voices, found, strict=True)]
         for worker in workers:
             worker.start()
         for worker in workers:
