@@ -349,4 +349,5 @@ def storm(program: Any) -> Any:
             found = Voice(**options).play(program)
         agree(expected, found)
         assert [sorted(one["log"]) for one in found.outcomes] == [sorted(one["log"]) for one in expected.outcomes]
+        assert [one.get("notes") for one in found.outcomes] == [one.get("notes") for one in expected.outcomes]
     return expected.outcomes
