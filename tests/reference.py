@@ -26,7 +26,6 @@ __all__ = ["ERRORS", "Reference", "Step"]
 LAZY, PLAIN = (LazyResult, MappedLazyResult), frozenset({int, float, str, bool, type(None)})
 signature = lru_cache(1024)(inspect.signature)
 GATHER: Any = Task(lambda value: value, "gather")
-
 #: Errors with the names of the engine's, so that types can be compared; what they say is the engine's alone.
 ERRORS = ("DependencyMissingError", "TaskArgumentError", "UncacheableError", "UncalledTaskError", "ValueError")
 Missing, Misfit, Uncacheable, Uncalled, NoRoute = (type(name, (Exception,), {}) for name in ERRORS)
@@ -223,6 +222,7 @@ class Step:
             except Exception:  # a StopIteration that leaves a coroutine becomes a RuntimeError by Python's own rule
                 if not left:
                     raise
+                await asyncio.sleep(0)
 
     async def map(self, node: Node, kwargs: dict[str, Any]) -> list[Any]:
         items = [node.task(**dict(zip(kwargs, row, strict=True))) for row in zip(*kwargs.values(), strict=True)]

@@ -252,7 +252,7 @@ class NodeProcessor:
         ]
         together = getattr(sub_graph_runner, "together", None)
         if together is not None:
-            found: list[Any] = await together(node, items)
+            found: list[Any] = await together(node, items, kwargs)
             return found
         return await run_together([_awaited(sub_graph_runner(i, params, parent_state_backend)) for i in items])
 

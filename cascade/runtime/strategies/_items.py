@@ -101,10 +101,12 @@ class Items:
         evaluation.adopt(frame, signal)
         return self.run.taking_part(Expand(evaluation))
 
-    async def together(self, node: Node, items: list[Any]) -> list[Any]:
-        """Evaluate all items: synchronous ones in order, then the others concurrently."""
+    async def together(self, node: Node, items: list[Any], kwargs: dict[str, Any]) -> list[Any]:
+        """Evaluate all items, made of these arguments: synchronous ones in order, then the others concurrently."""
         scopes = [self._nested(f"{node.structural_id}[{index}]") for index in range(len(items))]
-        first = [index for index, item in enumerate(items) if _is_synchronous(item)]
+        first: list[int] = []
+        if not _await_only(node.mapping_factory, kwargs, len(items)):
+            first = [index for index, item in enumerate(items) if _is_synchronous(item)]
         values = await self._in_turn(items, scopes, first) if first else {}
         waiting = [index for index in range(len(items)) if index not in values]
         if waiting:
@@ -140,9 +142,18 @@ def _listed(values: Any, count: int) -> list[Any]:
     return list(values) if type(values) in (list, tuple, range) else [values[i] for i in range(count)]
 
 
-def _is_synchronous(item: Any) -> bool:
-    """Whether an item's expression has no call that awaits or runs elsewhere; what its calls return may have."""
-    if getattr(item, "task", None) is not None and item.task.is_async:
+def _await_only(factory: Any, kwargs: dict[str, Any], count: int) -> bool:
+    """Whether all items are calls of a coroutine function, with arguments that stand for no other calls."""
+    if type(factory) is not _kernel.Task or not factory.is_async:
         return False
+    return not _kernel.holds_calls([_listed(values, count) for values in kwargs.values()])
+
+
+def _is_synchronous(item: Any) -> bool:
+    """Whether an item's expression has no call that awaits or runs elsewhere; what its calls return may have.
+
+    Raises:
+        CycleError, UncalledTaskError: it can never run, so no item may.
+    """
     callees = (operation.callee for operation in _kernel.trace(item).operations)
     return all(c is not None and not c.is_async and c.mode is None for c in callees)

@@ -234,7 +234,7 @@ def test_the_runner_evaluates_a_single_expression_too() -> None:
         strategy._look_again()
         node = build_graph(ident.map(x=[1]))[0].nodes[-1]
         alone = await drive(items(ident(ident(3)), {}, InMemoryStateBackend("r")))
-        return alone, await drive(items.together(node, [ident(1), aident(2)]))
+        return alone, await drive(items.together(node, [ident(1), aident(2)], {}))
 
     assert asyncio.run(main()) == (3, [1, 2])
 
