@@ -8,7 +8,10 @@ import pytest
 
 from benchmarks.workloads import WORKLOADS, Workload
 
-SHAPES = ("simple", "kwargs", "ring", "stable", "bigstate", "heavy", "fib", "tree", "async", "retry", "injected", "map")
+SHAPES = (
+    *("simple", "kwargs", "ring", "stable", "bigstate", "heavy", "fib", "tree", "async", "retry", "injected", "map"),
+    *("condition", "router", "maploop"),
+)
 
 
 @pytest.mark.benchmark(group="step")

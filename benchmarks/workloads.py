@@ -166,6 +166,33 @@ def injected_countdown(n: int, one: int = cs.inject("unit")) -> Any:
 
 
 @cs.task
+def conditional_countdown(n: int) -> Any:
+    if n <= 0:
+        return "done"
+    next_step: Any = conditional_countdown(n - 1)
+    return next_step.run_if(add(n, 1)).after(noop())
+
+
+@cs.task
+def parity(n: int) -> int:
+    return n % 2
+
+
+@cs.task
+def routed_countdown(n: int, _dummy: Any = None) -> Any:
+    if n <= 0:
+        return "done"
+    return routed_countdown(n - 1, cs.Router(parity(n), {0: double(n), 1: add(n, 1)}))
+
+
+@cs.task
+def mapped_countdown(n: int, _dummy: Any = None) -> Any:
+    if n <= 0:
+        return "done"
+    return mapped_countdown(n - 1, double.map(x=[n, 1, 2, 3]))
+
+
+@cs.task
 def total(*xs: int) -> int:
     return sum(xs)
 
@@ -255,6 +282,21 @@ def _injected(n: int, on: Engine | None = None) -> int:
     return n
 
 
+def _conditional(n: int, on: Engine | None = None) -> int:
+    assert run(conditional_countdown(n), on) == "done"
+    return 3 * n
+
+
+def _routed(n: int, on: Engine | None = None) -> int:
+    assert run(routed_countdown(n), on) == "done"
+    return 3 * n  # the selector, the route that it chose, the step
+
+
+def _mapped(n: int, on: Engine | None = None) -> int:
+    assert run(mapped_countdown(n), on) == "done"
+    return 6 * n  # four items, the map, the step
+
+
 def _sleepy(n: int, on: Engine | None = None) -> int:
     assert run(sleepy_countdown(n), on) == "done"
     return n
@@ -322,6 +364,9 @@ WORKLOADS = {
         Workload("async", _async, coroutine, 100_000, 100, "steps of a coroutine function"),
         Workload("retry", _retry, trampoline, 100_000, 100, "steps with a retry policy"),
         Workload("injected", _injected, trampoline, 100_000, 100, "steps, a resource of the run injected"),
+        Workload("condition", _conditional, trampoline, 20_000, 50, "nodes, each step with a condition and a predecessor"),
+        Workload("router", _routed, trampoline, 10_000, 50, "nodes, each step with a Router of two routes"),
+        Workload("maploop", _mapped, trampoline, 5_000, 30, "nodes, each step with a map of four items"),
         Workload("sleepy", _sleepy, sleep0, 2_000, 50, "steps that go through the event loop"),
         Workload("loops", _loops, trampoline, 400, 5, "steps of a hundred concurrent runs in one engine"),
         Workload("map", _map, trampoline, 20_000, 50, "items"),

@@ -74,8 +74,7 @@ class NodeProcessor:
             DependencyMissingError, ResourceNotFoundError, TaskArgumentError: see there.
             Exception: whatever the function raised on its last attempt.
         """
-        # The items of a map hold the amounts (here it is only seen that there are any): the map itself would wait for its
-        # own items.
+        # The items of a map hold the amounts (that there are any is only seen here): it would wait for its own items.
         is_map = node.node_type == "map"
         manager = None if is_map else self.constraint_manager
         amounts = await self.constraint_resolver.resolve(node, graph, state_backend, manager, instance_map)

@@ -98,6 +98,14 @@ PLANTS = {
         """        return None
 """,
     ),
+    # Nor does it in a hot program.
+    "dropped hot condition": Plant(
+        _KERNEL,
+        """        if turn.condition >= 0 and (self.skipped[turn.condition] or not registers[turn.condition]):
+""",
+        """        if turn.condition >= 0 and self.skipped[turn.condition]:
+""",
+    ),
     # A program keeps what a call without arguments has returned and gives it to the next step too.
     "reused result": Plant(
         _KERNEL,

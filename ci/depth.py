@@ -1,7 +1,6 @@
-"""Runs long and deep: ten million steps in flat memory, a million levels without recursion.
+"""Runs deep: a million levels without recursion.
 
-    python ci/endurance.py memory
-    python ci/endurance.py depth
+    python ci/depth.py
 """
 
 from __future__ import annotations
@@ -16,14 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import cascade as cs
 
-STEPS, DEPTH = 10_000_000, 1_000_000
-#: Kilobytes that a loop may add to the largest resident size after its first tenth; nothing may grow with its steps.
-ALLOWED = 2_048
-
-
-@cs.task
-def count(n: int, total: int = 0) -> Any:
-    return count(n - 1, total + 1) if n else total
+DEPTH = 1_000_000
 
 
 @cs.task
@@ -41,16 +33,6 @@ def largest() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def memory() -> None:
-    """Ten million steps take no more memory than one million."""
-    assert cs.run(count(STEPS // 10), log_level="ERROR") == STEPS // 10, "a tail call must end"
-    before = largest()
-    assert cs.run(count(STEPS), log_level="ERROR") == STEPS, "a tail call must end"
-    grown = largest() - before
-    assert grown <= ALLOWED, f"{STEPS:,} steps added {grown} KB"
-    print(f"{STEPS:,} steps added {grown} KB")
-
-
 def depth() -> None:
     """An expression of a million calls within each other, and a million expansions, have their values."""
     nested: Any = 0
@@ -66,4 +48,4 @@ def depth() -> None:
 
 
 if __name__ == "__main__":
-    {"memory": memory, "depth": depth}[sys.argv[1]]()
+    depth()
