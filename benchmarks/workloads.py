@@ -364,7 +364,7 @@ WORKLOADS = {
         Workload("async", _async, coroutine, 100_000, 100, "steps of a coroutine function"),
         Workload("retry", _retry, trampoline, 100_000, 100, "steps with a retry policy"),
         Workload("injected", _injected, trampoline, 100_000, 100, "steps, a resource of the run injected"),
-        Workload("condition", _conditional, trampoline, 20_000, 50, "nodes, each step with a condition and a predecessor"),
+        Workload("condition", _conditional, trampoline, 20_000, 50, "nodes, each step with condition and predecessor"),
         Workload("router", _routed, trampoline, 10_000, 50, "nodes, each step with a Router of two routes"),
         Workload("maploop", _mapped, trampoline, 5_000, 30, "nodes, each step with a map of four items"),
         Workload("sleepy", _sleepy, sleep0, 2_000, 50, "steps that go through the event loop"),

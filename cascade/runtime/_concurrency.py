@@ -9,7 +9,10 @@ from typing import Any
 
 from cascade.runtime._evaluation import Evaluation
 
-__all__ = ["Driver", "Expand", "Started", "Together", "drive", "pause", "run_together"]
+__all__ = ["MOST_AT_ONCE", "Driver", "Expand", "Started", "Together", "drive", "pause", "run_together"]
+
+#: So many coroutines that run together begin in one turn of the event loop.
+MOST_AT_ONCE = 1_000
 
 
 @coroutine
@@ -168,6 +171,11 @@ class Together:
         """Whether one is running and none has failed."""
         return self._running > 0 and not self._failed
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether one has failed."""
+        return self._failed
+
     async def wait(self) -> None:
         """Wait until all have ended or one has failed.
 
@@ -221,13 +229,19 @@ class Together:
 async def run_together(coroutines: Iterable[Coroutine[Any, Any, Any]]) -> list[Any]:
     """Run coroutines in asyncio Tasks of their own, started in order, and return their values in order.
 
+    Those beyond the first ``MOST_AT_ONCE`` are made and started a turn of the event loop later, and so on: of a million
+    short ones, few are there at a time, but one that waits for a later one does not wait for ever.
     When one fails, or the caller is cancelled, the others are cancelled and awaited before this returns. The first
     error in order is raised; the others become its notes.
     """
     together = Together()
-    for one in coroutines:
-        together.start(one)
     try:
+        for number, one in enumerate(coroutines, 1):
+            together.start(one)
+            if number % MOST_AT_ONCE == 0:
+                await pause()
+                if together.has_failed:
+                    break
         await together.wait()
     finally:
         await together.end()

@@ -253,7 +253,7 @@ class NodeProcessor:
         if together is not None:
             found: list[Any] = await together(node, items, kwargs)
             return found
-        return await run_together([_awaited(sub_graph_runner(i, params, parent_state_backend)) for i in items])
+        return await run_together(_awaited(sub_graph_runner(i, params, parent_state_backend)) for i in items)
 
     def _map_item(self, node: Node, arguments: dict[str, Any]) -> Any:
         item = node.mapping_factory(**arguments)

@@ -13,7 +13,15 @@ from typing import Any
 import pytest
 
 from cascade.runtime import _concurrency
-from cascade.runtime._concurrency import Expand, Started, Together, drive, pause, run_together
+from cascade.runtime._concurrency import (
+    MOST_AT_ONCE,
+    Expand,
+    Started,
+    Together,
+    drive,
+    pause,
+    run_together,
+)
 
 
 async def value(result: Any) -> Any:
@@ -264,6 +272,57 @@ def test_members_may_expand() -> None:
     assert asyncio.run(main()) == [0, 1, 2]
 
 
+def test_of_many_short_ones_few_are_there_at_a_time() -> None:
+    """They begin in portions, each a turn after the one before, when the short ones of that have ended."""
+    there, most = 0, 0
+
+    async def short(n: int) -> int:
+        nonlocal there, most
+        there += 1
+        most = max(most, there)
+        await asyncio.sleep(0)
+        there -= 1
+        return n
+
+    count = 5 * MOST_AT_ONCE + 1
+
+    assert asyncio.run(run_together(short(n) for n in range(count))) == list(range(count))
+    assert most <= 2 * MOST_AT_ONCE
+
+
+def test_those_that_wait_for_later_ones_get_what_they_wait_for() -> None:
+    """All begin, whether those before them have ended or not."""
+    count = 2 * MOST_AT_ONCE + 5
+
+    async def main() -> Any:
+        last = asyncio.Event()
+
+        async def meets(n: int) -> int:
+            if n == count - 1:
+                last.set()
+            await last.wait()
+            return n
+
+        return await run_together(meets(n) for n in range(count))
+
+    assert asyncio.run(main()) == list(range(count))
+
+
+def test_after_a_failure_no_more_begin() -> None:
+    """What has not been made yet is not; what has begun is ended."""
+    begun: list[int] = []
+
+    async def member(n: int) -> None:
+        begun.append(n)
+        if n == 3:
+            raise KeyError(n)
+        await asyncio.sleep(0)
+
+    with pytest.raises(KeyError):
+        asyncio.run(run_together(member(n) for n in range(10 * MOST_AT_ONCE)))
+    assert len(begun) <= 2 * MOST_AT_ONCE
+
+
 def test_the_first_failure_ends_the_others_before_it_is_raised() -> None:
     """They are cancelled and awaited, however long their end takes; none is left in the loop."""
     log: list[str] = []
@@ -402,4 +461,6 @@ def test_more_may_be_started_while_some_run() -> None:
 
 def test_the_module_says_what_it_has() -> None:
     """What the strategy takes from here is public within the engine."""
-    assert set(_concurrency.__all__) == {"Driver", "Expand", "Started", "Together", "drive", "pause", "run_together"}
+    names = {"MOST_AT_ONCE", "Driver", "Expand", "Started", "Together", "drive", "pause", "run_together"}
+
+    assert set(_concurrency.__all__) == names

@@ -103,22 +103,21 @@ class Items:
 
     async def together(self, node: Node, items: list[Any], kwargs: dict[str, Any]) -> list[Any]:
         """Evaluate all items, made of these arguments: synchronous ones in order, then the others concurrently."""
-        scopes = [self._nested(f"{node.structural_id}[{index}]") for index in range(len(items))]
         first: list[int] = []
         if not _await_only(node.mapping_factory, kwargs, len(items)):
             first = [index for index, item in enumerate(items) if _is_synchronous(item)]
-        values = await self._in_turn(items, scopes, first) if first else {}
+        values = await self._in_turn(node, items, first) if first else {}
         waiting = [index for index in range(len(items)) if index not in values]
         if waiting:
-            found = await run_together(self._begun(items, index, scopes[index]) for index in waiting)
+            found = await run_together(self._begun(node, items, index) for index in waiting)
             values.update(zip(waiting, found, strict=True))
         return [values[index] for index in range(len(items))]
 
-    async def _in_turn(self, items: list[Any], scopes: list[Scope], indices: list[int]) -> dict[int, Any]:
+    async def _in_turn(self, node: Node, items: list[Any], indices: list[int]) -> dict[int, Any]:
         """Evaluate items one by one, after those of the maps that began before."""
         await self._take_turn()
         try:
-            return {index: await self._begun(items, index, scopes[index]) for index in indices}
+            return {index: await self._begun(node, items, index) for index in indices}
         finally:
             self._end_turn()
 
@@ -131,9 +130,10 @@ class Items:
         assert self._turn is not None
         self._turn.release()
 
-    def _begun(self, items: list[Any], index: int, scope: Scope) -> Coroutine[Any, Any, Any]:
+    def _begun(self, node: Node, items: list[Any], index: int) -> Coroutine[Any, Any, Any]:
         """Take an item out of the list, so that its expression is let go of with its first step."""
         item, items[index] = items[index], None
+        scope = self._nested(f"{node.structural_id}[{index}]")
         return self.run.taking_part(Expand(self.strategy.evaluation(item, self.run, scope)))
 
 
