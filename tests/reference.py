@@ -1,6 +1,4 @@
-"""What a workflow means: an eager evaluator, judge of every other way to run one.
-
-It shares nothing with the engine but the public values of ``cascade.spec``. It is slow, recursive and plain on purpose.
+"""What a workflow means, by a slow and plain evaluator that shares only the public values of ``cascade.spec`` with others.
 
     evaluate: a step; while its value is lazy, the next step          (tail calls)
     step:     find the calls, order them in levels, run level by level
@@ -59,8 +57,11 @@ def content(value: Any, of_lazy: Any = None) -> Any:
     """Equal for values that are one and the same, types count: to a pure call, or to a cache if lazies have no name."""
     if type(value) in LAZY and of_lazy is not None and getattr(value, "task", None) is not GATHER:
         return ("lazy", of_lazy(value))
-    if type(value) in (*PLAIN, range, set, Inject, Task):
-        return (type(value), repr(value), getattr(getattr(value, "func", None), "__code__", None))
+    if type(value) is Task:  # what it does, not what it is called
+        held = [cell.cell_contents for cell in getattr(value.func, "__closure__", None) or ()]
+        return (Task, getattr(value.func, "__code__", value.func), repr(held))
+    if type(value) in (*PLAIN, range, set, Inject):
+        return (type(value), repr(value))
     if isinstance(value, dict):
         pairs = [(type(key), key, content(item, of_lazy)) for key, item in value.items()]
         return (type(value), frozenset(pairs) if type(value) is dict else tuple(pairs))
@@ -243,10 +244,9 @@ async def together(coroutines: list[Any]) -> list[Any]:
     with suppress(BaseExceptionGroup):
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one) for one in coroutines]
-    errors = [error for task in tasks if not task.cancelled() and (error := task.exception())]
-    for other in errors[1:]:
-        errors[0].add_note(f"also failed: {type(other).__name__}: {other}")
-    if errors:
+    if errors := [error for task in tasks if not task.cancelled() and (error := task.exception())]:
+        for other in errors[1:]:
+            errors[0].add_note(f"also failed: {type(other).__name__}: {other}")
         raise errors[0]
     return [task.result() for task in tasks]
 

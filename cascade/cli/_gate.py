@@ -15,7 +15,7 @@ from pathlib import Path
 from cascade.cli._counted import RUNS
 from cascade.cli._errors import CommandError
 from cascade.cli._interrupts import Interrupts
-from cascade.cli._load import split
+from cascade.cli._load import check_file, split
 from cascade.cli._subjects import Workflow, subject_of, workflows
 from cascade.tools.gate import command, instructions
 from cascade.tools.gate.baseline import Baseline, read
@@ -39,6 +39,7 @@ def run_gate(options: argparse.Namespace, interrupts: Interrupts) -> int:
         Exception: whatever the file or a task raised.
     """
     path, name = split(options.file)
+    check_file(path)
     asked = [*([name] if name else []), *options.names]
     file = options.baseline or Path(f"{os.path.splitext(path)[0]}.gate.json")
     try:

@@ -15,7 +15,7 @@ from cascade._kernel import LazyResult, MappedLazyResult, Task
 from cascade.cli._errors import CommandError
 from cascade.spec.resource import ResourceDefinition
 
-__all__ = ["Workflow", "load", "load_file", "maker", "resources_of", "split"]
+__all__ = ["Workflow", "check_file", "load", "load_file", "maker", "resources_of", "split"]
 
 _LAZY = (LazyResult, MappedLazyResult)
 _REMEDY = "name a lazy result, a task, or a function without arguments that returns a lazy result"
@@ -64,13 +64,22 @@ def split(place: str) -> tuple[str, str]:
     return place, ""
 
 
+def check_file(path: str) -> None:
+    """See that there is a file.
+
+    Raises:
+        CommandError: there is none.
+    """
+    if not os.path.isfile(path):
+        raise CommandError(f"{path} is a directory; name a Python file" if os.path.isdir(path) else f"no file {path}")
+
+
 def load_file(path: str) -> ModuleType:
     """Execute a file as a module of its own name, with its folder on the path, as ``python FILE`` would.
 
     The name has to be one under which another process can import the file too: tasks of mode ``compute`` need that.
     """
-    if not os.path.isfile(path):
-        raise CommandError(f"{path} is a directory; name a Python file" if os.path.isdir(path) else f"no file {path}")
+    check_file(path)
     stem = os.path.splitext(os.path.basename(path))[0]
     name = stem if stem.isidentifier() and stem not in sys.modules else f"_cascade_file_{stem}"
     full = os.path.abspath(path)

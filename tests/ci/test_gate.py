@@ -61,7 +61,7 @@ def baseline(tmp_path: Path, plant: Callable[..., None]) -> Path:
 def test_unchanged_workload_passes(baseline: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What is as fast as when it was recorded passes."""
     assert gate.main(["--baseline", str(baseline)]) == 0
-    assert "1 rows within their limits" in capsys.readouterr().out
+    assert "1 row within its limit" in capsys.readouterr().out
 
 
 def test_slowdown_fails(baseline: Path, plant: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:

@@ -164,7 +164,7 @@ def test_slower_workflow_fails(flows: Flows) -> None:
     assert err == "cascade: main fell to 67% of its recorded speed in each of 3 measurements\n"
     assert "SLOWER  main" in out
     assert "ok      other" in out
-    assert out.endswith("1 of 2 rows beyond their limits\n")
+    assert out.endswith("1 of 2 rows beyond its limit\n")
 
 
 def test_workflow_that_makes_more_calls_fails(flows: Flows) -> None:
@@ -289,6 +289,16 @@ def refused(flows: Flows, *arguments: str) -> str:
     assert (code, out) == (2, "")
     assert line.startswith("cascade: ")
     return line
+
+
+def test_a_file_that_is_not_there_is_told_before_its_baseline(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A misspelt name is no reason to record anything."""
+    code = main(["gate", str(tmp_path / "flwo.py")])
+
+    assert code == 2
+    assert f"no file {tmp_path / 'flwo.py'}" in capsys.readouterr().err
 
 
 def test_without_a_baseline_it_says_how_to_record_one(flows: Flows) -> None:
@@ -483,7 +493,7 @@ def test_without_valgrind_it_is_said(flows: Flows, counts: dict[str, float], mon
     code, out, err = flows.gate()
 
     assert (code, err) == (0, "cascade: instructions are not compared: valgrind is not installed\n")
-    assert out.endswith("1 rows within their limits\n")
+    assert out.endswith("1 row within its limit\n")
 
 
 def test_long_workflows_are_not_counted(flows: Flows, counts: dict[str, float]) -> None:

@@ -37,7 +37,9 @@ def reproach(verdict: Verdict) -> str:
 def summary(report: Report) -> str:
     """Return the last line."""
     failed, rows = len(report.failed), len(report.verdicts)
-    return f"{failed} of {rows} rows beyond their limits" if failed else f"{rows} rows within their limits"
+    if failed:
+        return f"{failed} of {rows} rows beyond {'its limit' if failed == 1 else 'their limits'}"
+    return f"{rows} rows within their limits" if rows > 1 else f"{rows} row within its limit"
 
 
 def as_json(report: Report, picture: str | None) -> str:
