@@ -1,4 +1,4 @@
-"""What a workflow means, by a slow and plain evaluator that shares only the public values of ``cascade.spec`` with others.
+"""What a workflow means, by a slow and plain evaluator that shares only the values of ``cascade.spec`` with the engine.
 
     evaluate: a step; while its value is lazy, the next step          (tail calls)
     step:     find the calls, order them in levels, run level by level
