@@ -1796,15 +1796,44 @@ cdef int _need_items(PyObject* container) noexcept:
             return 0
 
 
-cdef void _put_trouble(str kind, object what) noexcept:
+cdef void _put_trouble(str kind, object what, _Lazy lazy=None, Py_ssize_t position=-1, Py_ssize_t npos=0) noexcept:
+    """Leave word of a problem. What is wrong with a lazy is the argument at a position, -1: its condition."""
     global _trouble
     cdef int collecting = PyGC_Disable()
     try:
-        _trouble = (kind, (what,))
+        _trouble = (kind, _details(kind, what, lazy, position, npos))
     except MemoryError as error:
         _set_error(error)
     if collecting:
         PyGC_Enable()
+
+
+cdef tuple _details(str kind, object what, _Lazy lazy, Py_ssize_t position, Py_ssize_t npos):
+    if kind == "cycle":
+        return _entered(), what
+    if kind == "loop":
+        return _source_name(lazy), what
+    if kind == "passed":
+        return (_source_name(lazy), _argument_name(lazy, position, npos)), what
+    return (what,)
+
+
+cdef list _entered():
+    """The lazies from the one that is met again up to the one that needs it."""
+    cdef list entered = []
+    cdef Py_ssize_t i
+    for i in range(_visit_count):
+        if _visits[i].entered:
+            entered.append(<object>_visits[i].lazy)
+    return entered
+
+
+cdef object _argument_name(_Lazy lazy, Py_ssize_t position, Py_ssize_t npos):
+    if position < 0:
+        return "run_if"
+    if position < npos:
+        return str(position)
+    return lazy.names[position - npos] if lazy.names is not None else list(lazy.keywords)[position - npos]
 
 
 cdef int _needs_of(_Lazy lazy) noexcept:
@@ -1933,29 +1962,11 @@ cdef int _trace(Frame frame, PyObject* root) noexcept:
                 _visits[i - 1].entered = 1 + plain
                 while i < _visit_count:
                     if (<_Lazy>_visits[i].lazy).mark == _epoch and (<_Lazy>_visits[i].lazy).register < 0:
-                        _cycle(_visits[i].lazy)
+                        _put_trouble("cycle", <object>_visits[i].lazy)
                         return -1
                     i += 1
     _key[0] = frame.op_count - before
     return 0
-
-
-cdef void _cycle(PyObject* again) noexcept:
-    """Leave word of the lazies from the one that is met again up to the one that needs it."""
-    global _trouble
-    cdef int collecting = PyGC_Disable()
-    cdef list entered
-    cdef Py_ssize_t i
-    try:
-        entered = []
-        for i in range(_visit_count):
-            if _visits[i].entered:
-                entered.append(<object>_visits[i].lazy)
-        _trouble = ("cycle", (entered, <object>again))
-    except MemoryError as error:
-        _set_error(error)
-    if collecting:
-        PyGC_Enable()
 
 
 cdef int _record(Frame frame, PyObject* lazy, Py_ssize_t register, bint plain) noexcept:
@@ -1985,7 +1996,7 @@ cdef int _record(Frame frame, PyObject* lazy, Py_ssize_t register, bint plain) n
     if (<_Lazy>lazy).extras is not None:
         flags |= _flags_of((<_Lazy>lazy).extras)
         if flags & f_CONSTANT and cascade_type(<PyObject*>(<_Lazy>lazy).extras.condition) == T_TASK:
-            _untested(<_Lazy>lazy)
+            _put_trouble("passed", (<_Lazy>lazy).extras.condition, <_Lazy>lazy)
             return -1
     if npos > COUNT_MASK or nkw > COUNT_MASK:
         _too_many()
@@ -2305,7 +2316,7 @@ cdef int _put_argument(
     if kind == T_LAZY or kind == T_MAPPED:
         return _put((<_Lazy>value).register)
     if kind == T_TASK:
-        _passed(lazy, value, position, npos)
+        _put_trouble("passed", <object>value, lazy, position, npos)
         return -1
     if kind == T_INJECT:
         if _put(t_INJECT) < 0:
@@ -2316,34 +2327,6 @@ cdef int _put_argument(
     if cascade_flags(value) & CASCADE_CONTAINER and not _is_plain(value):
         return _put_container(frame, lazy, value, made)
     return _put(t_LEAF)
-
-
-cdef void _passed(_Lazy lazy, PyObject* value, Py_ssize_t position, Py_ssize_t npos) noexcept:
-    global _trouble
-    cdef int collecting = PyGC_Disable()
-    try:
-        if position < npos:
-            argument = str(position)
-        elif lazy.names is not None:
-            argument = lazy.names[position - npos]
-        else:
-            argument = list(lazy.keywords)[position - npos]
-        _trouble = ("passed", ((_source_name(lazy), argument), <object>value))
-    except MemoryError as error:
-        _set_error(error)
-    if collecting:
-        PyGC_Enable()
-
-
-cdef void _untested(_Lazy lazy) noexcept:
-    global _trouble
-    cdef int collecting = PyGC_Disable()
-    try:
-        _trouble = ("passed", ((_source_name(lazy), "run_if"), lazy.extras.condition))
-    except MemoryError as error:
-        _set_error(error)
-    if collecting:
-        PyGC_Enable()
 
 
 cdef object _source_name(_Lazy lazy):
@@ -2477,24 +2460,13 @@ cdef int _close(Frame frame, _Lazy lazy, Py_ssize_t* made) noexcept:
         met.state = PLAIN
         return _put_leaf(frame, cursor.item)
     if cursor.looped:
-        _looped(lazy, cursor.item)
+        _put_trouble("loop", <object>cursor.item, lazy)
         return -1
     met.state = made[0]
     made[0] += 1
     if _cursor_count:
         _cursors[_cursor_count - 1].found = 1
     return 0
-
-
-cdef void _looped(_Lazy lazy, PyObject* container) noexcept:
-    global _trouble
-    cdef int collecting = PyGC_Disable()
-    try:
-        _trouble = ("loop", (_source_name(lazy), <object>container))
-    except MemoryError as error:
-        _set_error(error)
-    if collecting:
-        PyGC_Enable()
 
 
 # ------------------------------------------------------------------------------------------------- reading keys
