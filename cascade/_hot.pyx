@@ -947,7 +947,9 @@ cdef class _Lazy:
         for one in predecessors:
             if type(one) is not LazyResult and type(one) is not MappedLazyResult:
                 raise TypeError(f"after() takes lazy results, not {type(one).__name__}: {self!r}")
-        self._dependencies.extend(predecessors)
+        own = self._dependencies
+        for one in predecessors:  # not extend(): CPython 3.11 never lets go of them if it finds no memory
+            own.append(one)
         return self
 
 
@@ -5189,7 +5191,8 @@ cdef bint _begin_fan(Frame frame, Level* level) except -1:
     for values in _arguments(frame, frame.op)[1].values():
         if type(values) is not list and type(values) is not tuple and type(values) is not range:
             return False
-        column = list(values)
+        # list() of a list is never let go of by CPython 3.11 if it finds no memory
+        column = (<list>values)[:] if type(values) is list else list(values)
         if fan.count >= 0 and fan.count != len(column):
             return False
         fan.count = len(column)
