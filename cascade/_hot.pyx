@@ -4456,7 +4456,7 @@ def _fail_allocation(Py_ssize_t number):
 cdef void _free_scratch() noexcept:
     """Free the buffers that grow when a trace needs them."""
     global _cursors, _cursor_room, _memo, _memo_room, _key, _key_room, _visits, _visit_room, _names, _name_room
-    global _made, _made_room, _lazies, _lazies_room, _equal, _equal_room, _nests, _nest_room
+    global _made, _made_room, _lazies, _lazies_room, _equal, _equal_room, _nests, _nest_room, _wants, _wants_room
     free(_cursors)
     free(_memo)
     free(_key)
@@ -4466,11 +4466,12 @@ cdef void _free_scratch() noexcept:
     free(_lazies)
     free(_equal)
     free(_nests)
-    _cursors, _memo, _key, _visits, _names, _made, _lazies, _equal, _nests = (
-        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+    free(_wants)
+    _cursors, _memo, _key, _visits, _names, _made, _lazies, _equal, _nests, _wants = (
+        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
     )
     _cursor_room = _memo_room = _key_room = _visit_room = _name_room = 0
-    _made_room = _lazies_room = _equal_room = _nest_room = 0
+    _made_room = _lazies_room = _equal_room = _nest_room = _wants_room = 0
 
 
 def _living():
