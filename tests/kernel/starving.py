@@ -127,6 +127,32 @@ def failing(n: int, kept: Any) -> Any:
     return failing(n - 1, same(Counted()))
 
 
+@cs.task
+def flowing(n: int, step: Callable[[int], Any], _: Any = None) -> Any:
+    return flowing(n - 1, step, step(n)) if n else "end"
+
+
+def conditional(n: int) -> Any:
+    return same(same(Counted())).run_if(same(n % 2))
+
+
+def routed(n: int) -> Any:
+    return cs.Router(same("ab"[n % 2]), {"a": same(Counted()), "b": [same(1)]})
+
+
+def ordered(n: int) -> Any:
+    return same(same(Counted())).after(same(n), same(2).run_if(same(n % 2)))
+
+
+def repeated(n: int) -> Any:
+    return expanded.map(value=[n, Counted()])
+
+
+@cs.task
+def expanded(value: Any) -> Any:
+    return same(same(value))
+
+
 SHAPES: dict[str, tuple[Callable[[], Any], Any]] = {
     "countdown": (lambda: countdown(3, Counted()), "end"),
     "kwargs": (lambda: by_name(n=3, kept=Counted()), "end"),
@@ -138,6 +164,10 @@ SHAPES: dict[str, tuple[Callable[[], Any], Any]] = {
     "inject": (lambda: injected(3, Counted()), "db"),
     "containers": (lambda: boxes(3, Counted()), "end"),
     "map": (lambda: mapped(4), 6),
+    "condition": (lambda: flowing(3, conditional), "end"),
+    "router": (lambda: flowing(3, routed), "end"),
+    "after": (lambda: flowing(3, ordered), "end"),
+    "map in a loop": (lambda: flowing(3, repeated), "end"),
     "exceptions": (lambda: failing(3, Counted()), ValueError),
 }
 

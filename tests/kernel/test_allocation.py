@@ -7,6 +7,7 @@ import subprocess
 import sys
 from array import array
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -205,6 +206,27 @@ def test_tracing_and_compiling_run_out_of_memory(starved: Any, name: str) -> Non
     assert living() == before
 
 
+def everything(before: int) -> Any:
+    """An expression with tokens of all kinds, so many tokens and leaves further on."""
+    shared = [same(3)]
+    router = cs.Router(same("a"), {"a": [same(1)], "b": 7})
+    box = [Items([same(1), 2]), (same(2), {"k": same(3), "p": 4}), shared, shared, cs.inject("one"), router]
+    deciding = many(cs.inject("one"), box, k=box).after(same(4), same(5)).run_if(same(True))
+    return many([same(0), *range(before)], deciding.with_constraints(cpu=same(1), memory=2), same(6).run_if(True))
+
+
+@failing
+@pytest.mark.parametrize("before", range(64))
+def test_every_token_of_a_key_may_be_the_one_without_memory(starved: Any, before: int) -> None:
+    """Buffers grow at powers of two: each token comes to be the first that finds no room. Then it is MemoryError."""
+    expected = _kernel.trace(everything(before)).key
+
+    def act() -> None:
+        assert len(_kernel.trace(everything(before)).key) == len(expected)
+
+    assert each_failure(starved, act) > 0
+
+
 @failing
 @pytest.mark.parametrize("name", [name for name in EXPRESSIONS if name not in WRONG | COLD])
 def test_running_runs_out_of_memory(starved: Any, name: str) -> None:
@@ -226,6 +248,20 @@ def test_running_runs_out_of_memory(starved: Any, name: str) -> None:
     assert living() == before
 
 
+def ended(frame: Any) -> Any:
+    """Run a frame whose steps are all to run hot to its end, planning those that have no program; return the value."""
+    while (signal := _kernel.run(frame, 1e300)) == _kernel.STEP:
+        program = frame.program or _kernel.compile_program(frame, *_kernel.layers(frame))
+        assert program.hot
+        program.open, program.epoch = True, frame.cache.epoch
+        frame.cache.add(program)
+        frame.enter(program)
+    if signal == _kernel.FAILED:
+        raise frame.error
+    assert signal == _kernel.DONE
+    return frame.value
+
+
 @failing
 def test_a_loop_runs_out_of_memory(starved: Any) -> None:
     """Steps that are traced inside of a run: the loop ends with MemoryError, and another goes on as ever."""
@@ -234,14 +270,7 @@ def test_a_loop_runs_out_of_memory(starved: Any) -> None:
     def act() -> None:
         frame = compiled_program(turn(4, 1), cache, {})
         try:
-            while (signal := _kernel.run(frame, 1e300)) == _kernel.STEP:
-                program = frame.program or _kernel.compile_program(frame, *_kernel.layers(frame))
-                program.open, program.epoch = True, cache.epoch
-                cache.add(program)
-                frame.enter(program)
-            if signal == _kernel.FAILED:
-                raise frame.error
-            assert frame.value == "end"
+            assert ended(frame) == "end"
         finally:
             frame.close()
 
@@ -249,6 +278,60 @@ def test_a_loop_runs_out_of_memory(starved: Any) -> None:
 
     assert each_failure(starved, act) > 0
     assert each_failure(starved, act) >= 0  # with all programs there
+    assert living() == before
+
+
+#: What the steps of a loop hold, by what decides whether, when or how often it is called.
+FLOWS: dict[str, Callable[[int], Any]] = {
+    "condition": lambda n: same(same(Counted())).run_if(same(n % 2)),
+    "condition of a condition": lambda n: same(same(1)).run_if(same(n % 3).run_if(same(n % 2))),
+    "router": lambda n: [cs.Router(same("ab"[n % 2]), {"a": same([same(Counted())]), "b": [same(1)], "c": Counted()})],
+    "routers in a router": lambda n: cs.Router(
+        same(n % 2), {0: cs.Router(same("a"), {"a": same(Counted())}), 1: cs.Router(same("b"), {"b": cs.inject("one")})}
+    ),
+    "after": lambda n: same(same(Counted())).after(same(2), same(3).run_if(same(n % 2))),
+    "map": lambda n: same.map(value=[n, 1, Counted()]),
+    "map of calls": lambda n: outer.map(value=[n, Counted()]),
+    "map that may be skipped": lambda n: same.map(value=same([n])).run_if(same(n % 2)),
+    "many needed at once": lambda n: same(1).after(*[same(k) for k in range(80)]).run_if(same(n)),
+    "inject markers": lambda n: [cs.inject("one"), {"k": same(Counted())}],
+}
+
+
+@cs.task
+def outer(value: Any) -> Any:
+    return many(same(value), [same(Counted())])
+
+
+@cs.task
+def flowing(n: int, shape: str, *rest: Any) -> Any:
+    return flowing(n - 1, shape, FLOWS[shape](n)) if n else "end"
+
+
+@failing
+@pytest.mark.parametrize("fresh", [True, False], ids=["new programs", "known programs"])
+@pytest.mark.parametrize("shape", FLOWS)
+def test_what_decides_about_calls_runs_out_of_memory(starved: Any, shape: str, fresh: bool) -> None:
+    """Conditions, Routers, predecessors and maps in a hot loop: it ends with MemoryError, or as if none had failed."""
+    kept = _kernel.ProgramCache()
+
+    def act() -> None:
+        frame = compiled_program(flowing(3, shape), _kernel.ProgramCache() if fresh else kept, {"one": 1})
+        try:
+            assert ended(frame) == "end"
+        except MemoryError:
+            starved(0)
+            with suppress(RuntimeError):  # it may have nothing left to evaluate, but has no half a level either
+                ended(frame)
+            raise
+        finally:
+            frame.close()
+
+    act()
+    before = living()
+
+    assert each_failure(starved, act) > 0
+    act()
     assert living() == before
 
 

@@ -372,6 +372,46 @@ def test_arguments_of_calls_that_are_put_together() -> None:
 
 
 @compiled
+def test_markers_in_containers_find_their_resources_or_say_that_they_have_gone() -> None:
+    """A marker inside of a list is looked up when the call is made."""
+    frame = hot_frame(same(many([cs.inject("one"), same(1)])), one="resource")
+    assert _kernel.run(frame, 0.0) == _kernel.YIELD
+    assert frame.arguments(1) == ([["resource", 1]], {})
+    frame.resources.clear()
+    with pytest.raises(RuntimeError, match="'one' has gone"):
+        frame.arguments(1)
+    frame.close()
+
+
+@compiled
+def test_resources_that_are_passed_are_not_injected() -> None:
+    """What a call passes by position or by name wins, and its program runs hot without the resource."""
+
+    @cs.task
+    def needs(value: Any, one: Any = cs.inject("one")) -> Any:
+        return value, one
+
+    frame = hot_frame(many(needs(1, "by position"), needs(2, one="by name")))
+
+    assert value_of(frame) == (((1, "by position"), (2, "by name")), {})
+
+
+@compiled
+def test_arguments_that_have_no_value_yet_are_refused() -> None:
+    """An input that has not run, and a Router that has not chosen, are errors that say so."""
+    frame = hot_frame(many(same(cs.Router(same("a"), {"a": same(1), "b": 2})), same(2)))
+    with pytest.raises(RuntimeError, match="operation 2 needs the result of operation 0, which has not run"):
+        frame.arguments(2)
+    assert _kernel.run(frame, 0.0) == _kernel.YIELD
+    with pytest.raises(RuntimeError, match="a Router among the arguments of 'same' has not chosen"):
+        frame.arguments(2)
+    with pytest.raises(RuntimeError, match="has not chosen"):
+        _kernel.hot._execute_hot_node(frame, 2)
+
+    assert value_of(frame) == ((1, 2), {})
+
+
+@compiled
 def test_keys_of_dicts_that_cannot_be_hashed_any_more() -> None:
     """A dict of calls that cannot be made anew fails with the key's own error."""
 
@@ -558,6 +598,110 @@ def test_plans_that_use_what_is_not_there_are_not_hot() -> None:
         assert not _kernel.compile_program(frame, array("i", offsets), array("i", indices)).hot
     assert frame.lazy.task is same
     frame.close()
+
+
+@compiled
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda: same(1).run_if(same(True)), id="condition"),
+        pytest.param(lambda: same(1).after(same(2)), id="predecessor"),
+    ],
+)
+@pytest.mark.parametrize(("offsets", "indices"), [([0, 2], [0, 1]), ([0, 1, 2], [1, 0])])
+def test_plans_that_decide_too_late_are_not_hot(make: Any, offsets: list[int], indices: list[int]) -> None:
+    """What a call waits for, though it does not take its value, must have an earlier stage."""
+    frame = _kernel.Frame(_kernel.ProgramCache(), {})
+    frame.begin(make())
+    assert _kernel.compile_program(frame, *_kernel.layers(frame)).hot
+
+    assert not _kernel.compile_program(frame, array("i", offsets), array("i", indices)).hot
+    frame.close()
+
+
+@compiled
+def test_programs_of_another_length_are_refused() -> None:
+    """A program for fewer operations than wait is not entered."""
+    other = hot_frame(same(1)).program
+    frame = _kernel.Frame(_kernel.ProgramCache(), {})
+    frame.begin(same(same(1)))
+
+    with pytest.raises(ValueError, match="another expression"):
+        frame.enter(other)
+    planned(frame)
+
+    assert value_of(frame) == 1
+
+
+@compiled
+def test_a_map_whose_items_are_being_evaluated_is_not_handed_over() -> None:
+    """Between two items the frame refuses to suspend, and goes on as if nobody had asked."""
+    frame = hot_frame(many(same.map(value=[1, 2])))
+    refused = 0
+    while (signal := _kernel.run(frame, 0.0)) != _kernel.DONE:
+        if signal == _kernel.STEP:
+            planned(frame)
+        elif frame.fans and frame.depth == 1:
+            with pytest.raises(RuntimeError, match="items of a map"):
+                frame.suspend()
+            refused += 1
+
+    assert (frame.value, refused > 0) == ((([1, 2],), {}), True)
+    frame.close()
+
+
+@pytest.fixture
+def collecting() -> Iterator[None]:
+    """The garbage collector is enabled, but has no reason to run."""
+    enabled, thresholds = gc.isenabled(), gc.get_threshold()
+    gc.set_threshold(0)
+    gc.enable()
+    yield
+    if not enabled:
+        gc.disable()
+    gc.set_threshold(*thresholds)
+
+
+def _cycle() -> Any:
+    lazy: Any = same(1)
+    lazy.args = (many(lazy),)
+    return lazy
+
+
+def _loop() -> Any:
+    box: list[Any] = [same(1)]
+    box.append(box)
+    return many(box)
+
+
+def _opened() -> Any:
+    lazy = many(1, k=same(2))
+    assert lazy.kwargs["k"] is not None
+    return lazy
+
+
+@compiled
+@pytest.mark.parametrize(
+    ("make", "error"),
+    [
+        pytest.param(lambda: many(1, k=same(2)), None, id="names"),
+        pytest.param(_opened, None, id="keywords in a dict"),
+        pytest.param(_cycle, "ycle", id="cycle"),
+        pytest.param(_loop, "contains itself", id="loop"),
+        pytest.param(lambda: many(same), "argument '0'", id="position"),
+        pytest.param(lambda: many(k=same), "argument 'k'", id="name"),
+        pytest.param(lambda: same(1).run_if(same), "run_if", id="condition"),
+    ],
+)
+def test_the_collector_is_on_again_after_a_trace(collecting: None, make: Any, error: str | None) -> None:
+    """What makes the kernel keep it away for a moment lets it come back, also when the expression is wrong."""
+    if error is None:
+        traced(make())
+    else:
+        with pytest.raises((ValueError, TypeError), match=error):
+            traced(make())
+
+    assert gc.isenabled()
 
 
 @compiled

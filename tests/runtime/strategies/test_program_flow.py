@@ -91,6 +91,10 @@ SHAPES: dict[str, Callable[[int], Any]] = {
         note(note("in", gives="x"), gives="y").run_if(n % 2), {"x": note("x", gives=n), "y": 0}
     ),
     "a skipped call passes a route on": lambda n: note(chooser("x", x=note("x", gives=n), y=0)).run_if(False),
+    "a skipped call passes a plain route on": lambda n: note(chooser("y", x=note("x"), y=n)).run_if(False),
+    "chosen before it is needed": lambda n: (
+        lambda early: [early, Router(note(early, gives="x"), {"x": note(Router(early, {1: note(n), 2: 3})), "y": 0})]
+    )(note("early", gives=1 + n % 2)),
     "what two routes need": lambda n: (lambda one: chooser("xy"[n % 2], x=note(one, gives=1), y=note(one, gives=2)))(
         note("shared", gives=n)
     ),
