@@ -5015,7 +5015,7 @@ cdef tuple _arguments(Frame frame, Py_ssize_t number):
     cdef tuple keywords = <tuple>instruction.keywords if instruction.keywords != NULL else ()
     cdef Py_ssize_t npos = instruction.npos
     if instruction.kind == PLAIN_CALL:
-        found = list(<tuple>frame.ops[level.ops + number].values)
+        found = [value for value in <tuple>frame.ops[level.ops + number].values]  # not list(), see _begin_fan
     else:
         stack = _assemble(frame, level, number, &count)
         if stack == NULL:
@@ -5192,8 +5192,8 @@ cdef bint _begin_fan(Frame frame, Level* level) except -1:
     for values in _arguments(frame, frame.op)[1].values():
         if type(values) is not list and type(values) is not tuple and type(values) is not range:
             return False
-        # list() of a list is never let go of by CPython 3.11 if it finds no memory
-        column = (<list>values)[:] if type(values) is list else list(values)
+        # not list(): CPython 3.11 never lets go of a list or tuple if it finds no memory for the new one
+        column = (<list>values)[:] if type(values) is list else [value for value in values]
         if fan.count >= 0 and fan.count != len(column):
             return False
         fan.count = len(column)
