@@ -328,6 +328,8 @@ cdef enum:
     COUNT_BITS = 20
     MEMO_SIZE = 256
     SMALL_CALL = 12
+    MOST_OPENED = 16  # containers of one call, for _matches()
+    MOST_LEVELS = 4  # of them, one in the other
 
 cdef int64_t COUNT_MASK = (1 << COUNT_BITS) - 1
 cdef dict _hooks = {}
@@ -2771,6 +2773,7 @@ cdef class Program:
     cdef int32_t* ends  # by place in the order: where its stage ends
     cdef int32_t* places  # by operation: where it stands in the order
     cdef int32_t* records  # by operation: where its record starts in the key; NULL if _matches() cannot tell
+    cdef int32_t* first_leaves  # by operation: the first leaf in its containers, -1 without any; NULL if none has any
     cdef Py_ssize_t distinct  # operations that are their own
     cdef tuple injected  # resource names
     cdef readonly Py_ssize_t count
@@ -2801,6 +2804,7 @@ cdef class Program:
         free(self.group)
         free(self.equal)
         free(self.records)
+        free(self.first_leaves)
         free(self.turns)
         free(self.choices)
         free(self.links)
@@ -3038,20 +3042,17 @@ cdef Program _compiled(Frame frame):
 
 
 cdef int _find_records(Program program, Op* ops) except -1:
-    """Note where the records start, if every call has leaves and calls for arguments and no policy but a retry.
+    """Note where the records start, if _matches() can tell whether another expression has the same.
 
     Two calls of a pure task are left out: whether they are one depends on their values.
     """
     global _matched_room
     cdef int32_t* records
-    cdef Reader reader
-    cdef Head head
+    cdef int32_t* leaves
     cdef Py_ssize_t op, i
     if program.count > 0x7FFFFFFF // 64:
         return 0
     for op in range(program.count):
-        if program.instructions[op].kind == NESTED_CALL:
-            return 0
         if ops[op].callee != NULL and (<Callee>ops[op].callee).pure:
             for i in range(op):
                 if ops[i].callee == ops[op].callee:
@@ -3060,21 +3061,80 @@ cdef int _find_records(Program program, Op* ops) except -1:
         if _grow(<void**>&_matched, &_matched_room, sizeof(PyObject*), program.count) < 0:
             raise MemoryError()
     records = <int32_t*>malloc(<size_t>program.count * sizeof(int32_t))
-    if records == NULL:
+    leaves = <int32_t*>malloc(<size_t>program.count * sizeof(int32_t))
+    if records != NULL and leaves != NULL and _read_records(program, records, leaves):
+        program.records, records = records, NULL
+        for op in range(program.count):
+            if leaves[op] >= 0:
+                program.first_leaves, leaves = leaves, NULL
+                break
+    elif records == NULL or leaves == NULL:
+        op = -1
+    free(records)
+    free(leaves)
+    if op < 0:
         raise MemoryError()
+    return 0
+
+
+cdef bint _read_records(Program program, int32_t* records, int32_t* leaves) noexcept:
+    """Whether all calls have leaves, calls, and lists, tuples and dicts for arguments, and no policy but a retry."""
+    cdef Reader reader
+    cdef Head head
+    cdef Py_ssize_t op
     reader.key = program._key
     reader.at = 1
     reader.name = reader.leaf = 0
     for op in range(program.count):
         records[op] = <int32_t>reader.at
+        leaves[op] = -1
         _read_head(&reader, &head)
         if head.flags & ~<int64_t>(f_DIRECT | f_RETRY) or reader.at > 0x7FFFFFFF:
-            free(records)
-            return 0
-        if not head.flags & f_DIRECT:
+            return False
+        if program.instructions[op].kind == NESTED_CALL:
+            leaves[op] = <int32_t>reader.leaf
+            if not _pass_arguments(&reader, head.npos + head.nkw):
+                return False
+        elif not head.flags & f_DIRECT:
             reader.at += head.npos + head.nkw
-    program.records = records
-    return 0
+    return True
+
+
+cdef bint _pass_arguments(Reader* reader, Py_ssize_t count) noexcept:
+    """Go on behind the arguments of a call; False if _matches_container() cannot tell whether others are like them."""
+    cdef Py_ssize_t i, opened = 0
+    cdef int found
+    for i in range(count):
+        if reader.key[reader.at] == t_LEAF:  # the call's own values have it
+            reader.at += 1
+            continue
+        found = _pass_item(reader, MOST_LEVELS)
+        opened += found
+        if found < 0 or opened > MOST_OPENED:
+            return False
+    return True
+
+
+cdef int _pass_item(Reader* reader, int levels) noexcept:
+    """Go on behind an item, and count its containers; -1 if they are too deep or too many, or hold something else."""
+    cdef int64_t token = reader.key[reader.at], i, count
+    cdef int opened = 1, found
+    reader.at += 1
+    if token >= t_LEAF:
+        reader.leaf += token == t_LEAF
+        return 0
+    if token != t_LIST and token != t_TUPLE and token != t_DICT or not levels:
+        return -1
+    count = reader.key[reader.at]
+    reader.at += 1
+    if token == t_DICT:
+        reader.leaf += count
+    for i in range(count):
+        found = _pass_item(reader, levels - 1)
+        opened += found
+        if found < 0 or opened > MOST_OPENED:
+            return -1
+    return opened
 
 
 cdef object _op_name(Op* op):
@@ -4133,6 +4193,7 @@ cdef bint _push_known(Frame frame, PyObject* lazy, int32_t parent) except -1:
 
     True if that program serves it and may run; else nothing has happened, and the general way decides.
     """
+    cdef Py_ssize_t leaves = frame.leaf_count
     cdef PyObject* found = _known(frame, lazy)
     cdef Level* level
     if found == NULL:
@@ -4142,7 +4203,7 @@ cdef bint _push_known(Frame frame, PyObject* lazy, int32_t parent) except -1:
     level.program = found
     level.fan = NULL
     level.ops = frame.op_count
-    level.leaves = frame.leaf_count
+    level.leaves = leaves
     level.parent = parent
     level.path = _path(frame, parent)
     _fill(frame, level, (<Program>found).count)
@@ -4186,7 +4247,7 @@ cdef int _tail(Frame frame, Level* level, PyObject* lazy) except -1:
 cdef inline PyObject* _known(Frame frame, PyObject* lazy) except? NULL:
     """Return the last program (borrowed) of an expression's task if it serves the expression and may run, else NULL.
 
-    There is room for its operations then, and ``_matched`` has the lazies that stand for them.
+    There is room for its operations then, ``_matched`` has the lazies that stand for them, and the frame its leaves.
     """
     cdef PyObject* source = <PyObject*>(<_Lazy>lazy).source
     cdef PyObject* found
@@ -4200,11 +4261,14 @@ cdef inline PyObject* _known(Frame frame, PyObject* lazy) except? NULL:
         return NULL
     if (<Program>found).needs_resources and found != <PyObject*>frame.supplied and not _supplied(frame, <Program>found):
         return NULL
-    if not _matches(frame, <Program>found, lazy):
-        return NULL
     wanted = frame.op_count + (<Program>found).count
     if wanted > frame.op_room and _grow(<void**>&frame.ops, &frame.op_room, sizeof(Op), wanted) < 0:
         raise MemoryError()
+    if (<Program>found).first_leaves == NULL:
+        if not _matches(frame, <Program>found, lazy):
+            return NULL
+    elif not _matches_nested(frame, <Program>found, lazy):
+        return NULL
     (<Program>found).touched = True
     return found
 
@@ -4291,26 +4355,144 @@ cdef inline bint _matches_record(int64_t* key, PyObject* lazy) noexcept:
         kind = cascade_type(one)
         builtin = cascade_flags(one) & CASCADE_BUILTIN
         if not builtin and kind == T_LAZY:
-            if flags & f_DIRECT or key[i] < 0:
+            if flags & f_DIRECT or not _matches_lazy(key[i], one):
                 return False
-            if (<_Lazy>one).mark == _epoch:
-                if (<_Lazy>one).register != key[i]:
-                    return False
-            elif _matched[key[i]] != NULL:
-                return False
-            else:
-                (<_Lazy>one).mark = _epoch
-                (<_Lazy>one).register = key[i]
-                _matched[key[i]] = one
             continue
-        if not flags & f_DIRECT and key[i] >= 0:
-            return False
+        if not flags & f_DIRECT and key[i] != t_LEAF:
+            if key[i] >= 0:
+                return False
+            key = _matches_argument(key + i, one, lazy)
+            if key == NULL:
+                return False
+            key -= i + 1
+            continue
         if builtin:
             if builtin & CASCADE_CONTAINER and not _is_plain(one):
                 return False
         elif kind == T_MAPPED or kind == T_ROUTER or kind == T_INJECT or kind == T_TASK:
             return False
     return True
+
+
+cdef inline bint _matches_lazy(int64_t token, PyObject* lazy) noexcept:
+    """Whether a lazy result is, or may be, the one of this register; in the second case it is from here on."""
+    if token < 0:
+        return False
+    if (<_Lazy>lazy).mark == _epoch:
+        return (<_Lazy>lazy).register == token
+    if _matched[token] != NULL:
+        return False
+    (<_Lazy>lazy).mark = _epoch
+    (<_Lazy>lazy).register = token
+    _matched[token] = lazy
+    return True
+
+
+# Containers that hold lazies are walked along the key, so it says how far and how deep.
+
+cdef struct Opened:  # what has been found in the containers of one call
+    PyObject* lazy  # the call, NULL if none has been met
+    PyObject** leaf  # where the next one goes
+    Py_ssize_t count
+    PyObject* containers[MOST_OPENED]
+
+
+cdef Opened _opened
+cdef PyObject** _new_leaves = NULL  # where those of the expression go that is being compared
+cdef int32_t* _first_leaves = NULL
+
+
+cdef bint _matches_nested(Frame frame, Program program, PyObject* root) except -1:
+    """As _matches(), for a program with containers that hold lazies; if it is True, the frame owns their leaves.
+
+    Each call has its place among the leaves, so they are written where they belong, though the last call comes first.
+    """
+    global _new_leaves, _first_leaves
+    cdef Py_ssize_t i, wanted = frame.leaf_count + program.leaf_count
+    if wanted > frame.leaf_room and _grow(<void**>&frame.leaves, &frame.leaf_room, sizeof(PyObject*), wanted) < 0:
+        raise MemoryError()
+    _new_leaves = frame.leaves + frame.leaf_count
+    _first_leaves = program.first_leaves
+    _opened.lazy = NULL
+    if not _matches(frame, program, root):
+        return False
+    for i in range(frame.leaf_count, wanted):
+        INCREF(frame.leaves[i])
+    frame.leaf_count = wanted
+    return True
+
+
+cdef int64_t* _matches_argument(int64_t* key, PyObject* container, PyObject* lazy) noexcept:
+    """As _matches_container(), for an argument of a call."""
+    if _opened.lazy != lazy:
+        _opened.lazy = lazy
+        _opened.leaf = _new_leaves + _first_leaves[(<_Lazy>lazy).register]
+        _opened.count = 0
+    return _matches_container(key, container)
+
+
+cdef inline bint _is_leaf(PyObject* item) noexcept:
+    """Whether an item of a container is a leaf, if that is easily told."""
+    cdef unsigned long builtin = cascade_flags(item) & CASCADE_BUILTIN
+    if builtin:
+        return not builtin & CASCADE_CONTAINER or _is_plain(item)
+    return not _is_marker(item)
+
+
+cdef int64_t* _matches_container(int64_t* key, PyObject* container) noexcept:
+    """Return where the key goes on if it begins with a list, tuple or dict like this one, else NULL.
+
+    One that has been opened in the same call is like none: its second place in a key says that it is shared.
+    """
+    cdef int64_t kind = key[0], count = key[1]
+    cdef PyObject* name
+    cdef PyObject* value
+    cdef Py_ssize_t i, at = 0
+    for i in range(_opened.count):
+        if _opened.containers[i] == container:
+            return NULL
+    _opened.containers[_opened.count] = container
+    _opened.count += 1
+    key += 2
+    if kind == t_LIST:
+        if cascade_type(container) != <PyTypeObject*>list or LIST_SIZE(container) != count:
+            return NULL
+        for i in range(count):
+            key = _matches_item(key, LIST_ITEM(container, i))
+            if key == NULL:
+                return NULL
+    elif kind == t_TUPLE:
+        if cascade_type(container) != <PyTypeObject*>tuple or TUPLE_SIZE(container) != count:
+            return NULL
+        for i in range(count):
+            key = _matches_item(key, TUPLE_ITEM(container, i))
+            if key == NULL:
+                return NULL
+    else:
+        if cascade_type(container) != <PyTypeObject*>dict or DICT_SIZE(container) != count:
+            return NULL
+        while DICT_NEXT(container, &at, &name, &value):
+            _opened.leaf[0] = name
+            _opened.leaf += 1
+        at = 0
+        while DICT_NEXT(container, &at, &name, &value):
+            key = _matches_item(key, value)
+            if key == NULL:
+                return NULL
+    return key
+
+
+cdef inline int64_t* _matches_item(int64_t* key, PyObject* item) noexcept:
+    if key[0] < t_LEAF:
+        return _matches_container(key, item)
+    if key[0] == t_LEAF:
+        if not _is_leaf(item):
+            return NULL
+        _opened.leaf[0] = item
+        _opened.leaf += 1
+    elif cascade_type(item) != T_LAZY or not _matches_lazy(key[0], item):
+        return NULL
+    return key + 1
 
 
 cdef bint _supplied(Frame frame, Program program) except -1:
