@@ -4783,7 +4783,8 @@ cdef int _next_batch(Frame frame, Level* level, Program program) except -1:
         choice = &program.choices[number]
         if frame.choices[level.choices + number] == UNKNOWN and frame.ops[level.ops + choice.selector].result != NULL:
             frame.choices[level.choices + number] = _route(
-                <Router>frame.leaves[level.leaves + choice.router], frame.ops[level.ops + choice.selector].result
+                <Router>frame.leaves[level.leaves + choice.router], frame.ops[level.ops + choice.selector].result,
+                choice.count,
             )
             route = _chosen(frame, level, program, <int32_t>number)
             if route >= 0 and frame.ops[level.ops + choice.consumer].wanted:
@@ -4795,8 +4796,8 @@ cdef int _next_batch(Frame frame, Level* level, Program program) except -1:
     return 0
 
 
-cdef int32_t _route(Router router, PyObject* choice) except? -3:
-    """The number of the route that a selector's value names; what cannot be a key names none."""
+cdef int32_t _route(Router router, PyObject* choice, int32_t count) except? -3:
+    """The number of the route, of so many, that a selector's value names; what cannot be a key names none."""
     cdef dict routes = router.routes
     cdef PyObject* wanted = DICT_GET(<PyObject*>routes, choice)
     cdef PyObject* key
@@ -4809,7 +4810,7 @@ cdef int32_t _route(Router router, PyObject* choice) except? -3:
                 _raise_current()
             PyErr_Clear()
         return NO_ROUTE
-    while DICT_NEXT(<PyObject*>routes, &at, &key, &route):
+    while number < count and DICT_NEXT(<PyObject*>routes, &at, &key, &route):
         if route == wanted:
             return number
         number += 1
