@@ -95,15 +95,21 @@ DIFFERENT: dict[str, Pair] = {
     "call or value": (lambda: f([g(), g()]), lambda: f([g(), 1])),
     "call or value beside": (lambda: f([g()], g()), lambda: f([g()], 1)),
     "call or list beside": (lambda: f([g()], g()), lambda: f([g()], [1])),
-    "a call once or twice": (with_one(lambda one: f([one, one]), g), lambda: f([g(1), g(2)])),
-    "a call once or twice, inside and beside": (with_one(lambda one: f(one, [one]), g), lambda: f(g(1), [g(2)])),
-    "a call once or twice, in two lists": (with_one(lambda one: f([one], [one]), g), lambda: f([g(1)], [g(2)])),
+    "a call once or twice": (with_one(lambda one: f([one, one]), lambda: g(0)), lambda: f([g(1), g(2)])),
+    "a call once or twice, inside and beside": (
+        with_one(lambda one: f(one, [one]), lambda: g(0)),
+        lambda: f(g(1), [g(2)]),
+    ),
+    "a call once or twice, in two lists": (
+        with_one(lambda one: f([one], [one]), lambda: g(0)),
+        lambda: f([g(1)], [g(2)]),
+    ),
     "which call comes again": (
         lambda: (lambda a, b: f([a, b], [a]))(g(1), g(2)),
         lambda: (lambda a, b: f([a, b], [b]))(g(1), g(2)),
     ),
     "a call once or twice, further inside": (
-        with_one(lambda one: f([h(one), {"a": one}]), g),
+        with_one(lambda one: f([h(one), {"a": one}]), lambda: g(0)),
         lambda: f([h(g(1)), {"a": g(2)}]),
     ),
     "a list once or twice, in two arguments": (
