@@ -4878,18 +4878,6 @@ cdef inline bint _is_due(Level* level, Op* op) noexcept:
     return 0 < op.wanted <= level.batch and op.result == NULL and not op.skipped
 
 
-cdef Py_ssize_t _left(Frame frame, Level* level) noexcept:
-    """How many operations no choice has made needed, when it is the target's turn."""
-    cdef Program program = <Program>level.program
-    cdef Py_ssize_t count = 0, place
-    cdef Op* op
-    if program.choice_count:
-        for place in range(program.distinct - 1):
-            op = &frame.ops[level.ops + program.order[place]]
-            count += op.result == NULL and not op.skipped
-    return count
-
-
 cdef int _next_turn(Frame frame, double deadline) except -1:
     """Find the operation whose turn it is: TURN if its place is found, ENDED if the target has none, or a signal."""
     cdef Level* level = &frame.levels[frame.level_count - 1]
@@ -4919,10 +4907,8 @@ cdef int _next_turn(Frame frame, double deadline) except -1:
                 frame._suspend()
                 frame.is_refused = True
                 return c_STEP
-            if op == program.count - 1:
-                frame.nodes += _left(frame, level)
-                if verdict == v_SKIP_WITH:
-                    return c_ENDED
+            if verdict == v_SKIP_WITH and op == program.count - 1:
+                return c_ENDED
             if verdict != v_RUN:
                 _skip(frame, level, program, op)
             elif end == level.place + 1:

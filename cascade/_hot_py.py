@@ -1611,10 +1611,6 @@ class _Flow:
         """Whether an operation belongs to this batch and has not had its turn."""
         return 0 < self._wanted[op] <= self.batch and self._registers[op] is _NOTHING and not self.skipped[op]
 
-    def left(self) -> int:
-        """How many operations have not had a turn."""
-        return sum(self._registers[op] is _NOTHING and not self.skipped[op] for op in self._program.order)
-
     def judge(self, op: int) -> int:
         """Whether an operation runs when its turn has come."""
         turn, registers = self._program.turns[op], self._registers
@@ -1949,12 +1945,10 @@ class Frame:
                     self.suspend()
                     self._pending.refused = True
                     return STEP
-                if one == order[-1]:
-                    self.nodes += flow.left() - 1
-                    if verdict == _SKIP_WITH:
-                        return DONE
                 if verdict == _RUN:
                     group.append(one)
+                elif one == order[-1]:
+                    return DONE
                 else:
                     flow.skip(one)
                     self.nodes += 1

@@ -12,7 +12,10 @@ from typing import Any
 from cascade.graph.model import Edge, EdgeType, Graph, Node
 from cascade.spec.protocols import StateBackend
 
-__all__ = ["FlowManager", "passed_on", "route_for"]
+__all__ = ["PRUNED", "FlowManager", "passed_on", "route_for"]
+
+#: Why a node is skipped that no choice wants.
+PRUNED = "Pruned"
 
 _NO_ROUTE: Any = object()
 _DRAWN = (EdgeType.POTENTIAL, EdgeType.ITERATIVE_JUMP)
@@ -91,7 +94,7 @@ class FlowManager:
     async def register_result(self, node_id: str, result: Any, state_backend: StateBackend) -> None:
         """Take note of a result: the routes that it does not select are pruned."""
         for edge in self.routers_by_selector.get(node_id, ()):
-            if await state_backend.get_skip_reason(edge.target.structural_id) == "Pruned":
+            if await state_backend.get_skip_reason(edge.target.structural_id) == PRUNED:
                 continue  # it has let go of its routes, as of all its inputs
             routes = edge.router.routes  # type: ignore[union-attr]
             chosen = route_for(routes, result)
@@ -120,7 +123,7 @@ class FlowManager:
             self.downstream_demand[one] = self.downstream_demand.get(one, 0) - 1
             if self.downstream_demand[one] > 0 or await state_backend.get_skip_reason(one) is not None:
                 continue
-            await state_backend.mark_skipped(one, "Pruned")
+            await state_backend.mark_skipped(one, PRUNED)
             edges = self.in_edges.get(one, ())
             stack.extend(edge.source.structural_id for edge in edges if (one, edge.arg_name) not in self._let_go)
 

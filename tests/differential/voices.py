@@ -127,7 +127,7 @@ class _CountedStep(Step):
         value = await super().process()
         counts = self.run.counts  # type: ignore[attr-defined]
         counts[0] += 1
-        counts[1] += len(self.nodes)  # those that no choice wanted too
+        counts[1] += len(self.results) + len(self.skipped)  # what no choice wanted had no turn
         return value
 
 

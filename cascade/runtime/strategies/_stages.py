@@ -17,7 +17,7 @@ from cascade.graph.model import Node
 from cascade.runtime._concurrency import Expand, Together
 from cascade.runtime.events import TaskBlocked, TaskSkipped
 from cascade.runtime.exceptions import DependencyMissingError
-from cascade.runtime.flow import FlowManager
+from cascade.runtime.flow import PRUNED, FlowManager
 from cascade.runtime.strategies._build import Built, Packed, pack
 from cascade.runtime.strategies._items import Items
 from cascade.runtime.strategies._runs import StepState
@@ -109,7 +109,7 @@ class StageLoop:
             self._begin(nodes)
         for stage in self.held:  # their selectors were skipped: no choice will come
             for node in stage:
-                await self.state.mark_skipped(node.structural_id, "Pruned")
+                await self.state.mark_skipped(node.structural_id, PRUNED)
                 await self._skip(node)
         return None
 
@@ -287,7 +287,7 @@ class StageLoop:
         if reason is None:
             return False
         self.nodes_run += 1
-        self.this_run.nodes += 1
+        self.this_run.nodes += reason != PRUNED  # what no choice wants has no turn
         if await self.state.get_skip_reason(node.structural_id) is None:
             await self.state.mark_skipped(node.structural_id, reason)
         await self.flow.register_skip(node.structural_id, self.state)
