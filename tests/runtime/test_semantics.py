@@ -13,6 +13,7 @@ import pytest
 
 from cascade.adapters.solvers.native import NativeSolver
 from cascade.adapters.state.in_memory import InMemoryStateBackend
+from cascade.graph._problems import UncalledTaskError
 from cascade.internal.inputs import _get_env_var
 from cascade.runtime.events import RunFinished, TaskExecutionStarted
 from cascade.runtime.strategies import _runs
@@ -903,3 +904,23 @@ def test_a_call_pruned_after_its_choice_lets_go_of_its_other_routes_no_second_ti
         inner = ident(Router(chosen, {"x": shared, "y": 0}))
 
         assert run(gather(Router(ident(ident("b")), {"a": inner, "b": 0}), chosen, shared), engine) == [0, "y", [7]]
+
+
+def test_resources_of_a_step_see_that_its_target_returned_a_task(hot: bool) -> None:
+    """A task that was not called is an error of the step: its resources are torn down with it, and their own is a note."""
+
+    @resource(scope="task")
+    def conn() -> Any:
+        try:
+            yield 1
+        finally:
+            raise LookupError("teardown")
+
+    @task
+    def wrong(c: Any = inject("conn")) -> Any:
+        return wrong
+
+    with pytest.raises(UncalledTaskError, match="wrong") as raised:
+        run(wrong(), make_engine(hot=hot, resources=[conn]))
+
+    assert any("teardown" in note for note in raised.value.__notes__)

@@ -303,6 +303,8 @@ class Evaluation(_evaluation.Evaluation):
         """End a step with what its target's function returned; return that if it is the final value."""
         if self.scope.top:
             self.run.target_id = target.structural_id
+        if type(value) is _kernel.Task:  # an error, which what the step has set up is to see
+            _kernel.continuation(value, target.name)
         self._tear_down(None)
         self.strategy.tell.warn_of_cache(target, value)
         if self.frame is not None:

@@ -89,7 +89,7 @@ def test_real_counts_show_a_slowdown(program: list[str]) -> None:
     found = count(program)
 
     assert list(found) == ["one", "slow"]
-    assert found["slow"] / found["one"] == pytest.approx(1.5, rel=0.02)
+    assert found["slow"] / found["one"] == pytest.approx(1.5, rel=0.05)
 
 
 def test_units_come_from_the_difference(program: list[str], valgrind: Path) -> None:
