@@ -907,7 +907,7 @@ def test_a_call_pruned_after_its_choice_lets_go_of_its_other_routes_no_second_ti
 
 
 def test_resources_of_a_step_see_that_its_target_returned_a_task(hot: bool) -> None:
-    """A task that was not called is an error of the step: its resources are torn down with it, and their own is a note."""
+    """An uncalled task is an error of the step: its resources are torn down with it, and their own error is a note."""
 
     @resource(scope="task")
     def conn() -> Any:
