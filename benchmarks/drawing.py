@@ -41,10 +41,14 @@ def _axes(axes: Any, title: str, x: str, y: str = "") -> None:
         axes.spines[side].set_visible(False)
 
 
-def _plain_numbers(axes: Any, pyplot: Any) -> None:
-    """Labels a logarithmic axis of costs with numbers as one would write them."""
+def _logarithmic(axes: Any, pyplot: Any) -> None:
+    """Costs against counts, labelled with numbers as one would write them: formulas need fonts of their own."""
+    axes.set_xscale("log")
     axes.set_yscale("log")
+    axes.xaxis.set_major_formatter(pyplot.FuncFormatter(lambda value, _: f"{value:.0e}".replace("e+0", "e")))
     axes.yaxis.set_major_formatter(pyplot.FuncFormatter(lambda value, _: f"{value:g}"))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_minor_formatter(pyplot.NullFormatter())
 
 
 def _save(figure: Any, path: Path, pyplot: Any) -> None:
@@ -71,8 +75,7 @@ def draw_nodes(shapes: Mapping[str, Mapping[int, Cost]], path: Path) -> None:
         for (label, values), marker, colour in zip(lines.items(), MARKERS, COLOURS, strict=False):
             axes.plot(sizes, values, marker=marker, color=colour, label=label, linewidth=1.8, markersize=5)
         _axes(axes, name, "nodes", "trampoline steps per node" if axes is panels[0] else "")
-        axes.set_xscale("log")
-        _plain_numbers(axes, pyplot)
+        _logarithmic(axes, pyplot)
     panels[0].legend(frameon=False, fontsize=9)
     _save(figure, path, pyplot)
 
@@ -92,8 +95,7 @@ def draw_steps(loops: Mapping[str, Sequence[Length]], path: Path) -> None:
             at, [(size - late[0]) / 1024 for size in late], color=colour, linewidth=1.5, label=f"{name}, {last.steps:,}"
         )
     _axes(costs, "What a step costs, by the length of its loop", "steps", "trampoline steps per step")
-    costs.set_xscale("log")
-    _plain_numbers(costs, pyplot)
+    _logarithmic(costs, pyplot)
     costs.legend(frameon=False, fontsize=9, ncols=2)
     _axes(memory, "What the longest loop adds to memory", "part of the loop", "KB since its first tenth, resident")
     memory.set_ylim(-600, 600)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -119,10 +120,9 @@ def test_a_loop_makes_its_steps(name: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_loop_that_leaks_is_found() -> None:
     """What each step keeps shows in the resident size."""
-    kept: list[bytes] = []
+    kept: list[mmap.mmap] = []
 
     def leaking(watch: Any, period: int) -> Any:
-        kept.append(bytes(4_000) * period)
         return LOOPS["simple"].begin(_Leaking(watch, kept), period)
 
     length = length_of(replace(LOOPS["simple"], begin=leaking, period=50), 2_000)
@@ -133,12 +133,14 @@ def test_a_loop_that_leaks_is_found() -> None:
 class _Leaking:
     """A watch that keeps four kilobytes for each step."""
 
-    def __init__(self, watch: Any, kept: list[bytes]) -> None:
+    def __init__(self, watch: Any, kept: list[mmap.mmap]) -> None:
         self.watch = watch
         self.kept = kept
 
     def goes_on(self) -> bool:
-        self.kept.append(b"x" * 4_000 * 50)
+        pages = mmap.mmap(-1, 4_096 * 50)  # what the heap has to spare would not show
+        pages.write(b"x" * 4_096 * 50)
+        self.kept.append(pages)
         return bool(self.watch.goes_on())
 
 
