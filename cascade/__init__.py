@@ -26,11 +26,14 @@ if TYPE_CHECKING:
     from cascade import graph as graph
     from cascade import runtime as runtime
     from cascade import spec as spec
+    from cascade import testing as testing
+    from cascade import tools as tools
     from cascade._explain import explain
     from cascade._face import _create_state_backend_factory as _create_state_backend_factory
     from cascade._face import arun, run, run_outcome
     from cascade.adapters.executors.local import LocalExecutor as LocalExecutor
     from cascade.adapters.solvers.native import NativeSolver as NativeSolver
+    from cascade.app import CascadeApp as CascadeApp
     from cascade.common.messaging.bus import bus as bus
     from cascade.common.renderers import CliRenderer as CliRenderer
     from cascade.common.renderers import JsonRenderer as JsonRenderer
@@ -51,6 +54,10 @@ if TYPE_CHECKING:
     from cascade.spec.jump import Jump
     from cascade.spec.protocols import Connector as Connector
     from cascade.spec.protocols import StateBackend as StateBackend
+    from cascade.testing import override_resource
+    from cascade.tools.cli import create_cli
+    from cascade.tools.preview import dry_run
+    from cascade.tools.visualize import visualize
 
 __version__ = "0.1.0"
 
@@ -69,10 +76,13 @@ __all__ = [
     "__version__",
     "arun",
     "bind",
+    "create_cli",
+    "dry_run",
     "explain",
     "from_json",
     "get_current_context",
     "inject",
+    "override_resource",
     "pipeline",
     "resource",
     "run",
@@ -81,6 +91,7 @@ __all__ = [
     "sequence",
     "task",
     "to_json",
+    "visualize",
     "with_constraints",
 ]
 
@@ -89,6 +100,7 @@ __all__ = [
 _HOMES = {
     "CliRenderer": "cascade.common.renderers",
     "Connector": "cascade.spec.protocols",
+    "CascadeApp": "cascade.app",
     "DependencyMissingError": "cascade.runtime.exceptions",
     "Engine": "cascade.runtime.engine",
     "Env": "cascade.inputs",
@@ -110,19 +122,23 @@ _HOMES = {
     "arun": "cascade._face",
     "bind": "cascade.control_flow",
     "bus": "cascade.common.messaging.bus",
+    "create_cli": "cascade.tools.cli",
+    "dry_run": "cascade.tools.preview",
     "explain": "cascade._explain",
     "from_json": "cascade.graph.serialize",
     "get_current_context": "cascade.context",
+    "override_resource": "cascade.testing",
     "pipeline": "cascade.flow",
     "run": "cascade._face",
     "run_outcome": "cascade._face",
     "select_jump": "cascade.control_flow",
     "sequence": "cascade.flow",
     "to_json": "cascade.graph.serialize",
+    "visualize": "cascade.tools.visualize",
 }
 
 #: Modules that are attributes of the package without having been imported.
-_MODULES = frozenset({"adapters", "common", "context", "flow", "graph", "runtime", "spec"})
+_MODULES = frozenset({"adapters", "common", "context", "flow", "graph", "runtime", "spec", "testing", "tools"})
 
 
 def __getattr__(name: str) -> Any:
