@@ -6,6 +6,10 @@ import os
 
 from hypothesis import settings
 
+from tests.servers import broker, postgres_url, redis_url, s3_endpoint
+
+__all__ = ["broker", "postgres_url", "redis_url", "s3_endpoint"]
+
 # No deadline, as machines are shared; the same examples each time, so that a failure belongs to the change it follows.
 settings.register_profile("ci", deadline=None, derandomize=True, max_examples=60, print_blob=True)
 # For a night: new examples each time.
