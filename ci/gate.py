@@ -26,9 +26,10 @@ from cascade.tools.gate import command, instructions
 from cascade.tools.gate.baseline import read
 from cascade.tools.gate.errors import GateError
 from cascade.tools.gate.measuring import ROUNDS
+from cascade.tools.gate.processes import measured_by, tell_ratios
 from cascade.tools.gate.subjects import Counter, Gate, Subject
 
-__all__ = ["gate_of", "main"]
+__all__ = ["choice", "gate_of", "main"]
 
 ROOT = Path(__file__).resolve().parents[1]
 BASELINE = ROOT / "ci" / "baseline.json"
@@ -53,7 +54,15 @@ def gate_of(options: argparse.Namespace) -> Gate:
     chosen = [name for name in WORKLOADS if not options.only or name in options.only]
     counted = [name for name in chosen if name in COUNTED] if options.instructions is not False else []
     subjects = {name: subject_of(WORKLOADS[name], options.scale) for name in chosen}
-    return Gate(subjects, counter_of(counted), options.rounds or ROUNDS, is_complete=not options.only)
+    rounds = options.rounds or ROUNDS
+    alike = ["--scale", str(options.scale), "--no-instructions", "--tell-ratios"]
+    again = measured_by(lambda names: [sys.executable, __file__, *alike, *choice(rounds, names)])
+    return Gate(subjects, counter_of(counted), rounds, is_complete=not options.only, elsewhere=again)
+
+
+def choice(rounds: int, names: Sequence[str]) -> list[str]:
+    """Returns the options that choose workloads, and how many rounds they are measured in."""
+    return ["--rounds", str(rounds), *(option for name in names for option in ("--only", name))]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -68,6 +77,8 @@ def main(arguments: list[str] | None = None) -> int:
     if wrong:
         return _stop(wrong)
     path = options.baseline or BASELINE
+    if options.tell_ratios:
+        return tell_ratios(gate_of(options))
     try:
         if options.update:
             old = read(path) if path.exists() and options.only else None

@@ -22,8 +22,9 @@ from benchmarks.workloads import WORKLOADS
 from cascade.tools.gate import checking, recording
 from cascade.tools.gate.baseline import Baseline, read
 from cascade.tools.gate.errors import GateError
+from cascade.tools.gate.processes import measured_by, tell_ratios
 from cascade.tools.gate.subjects import Counter, Gate, Subject
-from ci.gate import BASELINE, gate_of
+from ci.gate import BASELINE, choice, gate_of
 
 __all__ = ["main", "slowed"]
 
@@ -36,6 +37,13 @@ def slowed(subject: Subject) -> Subject:
         return sum(units) * 2 // 3
 
     return dataclasses.replace(subject, work=work)
+
+
+def all_slowed(gate: Gate) -> Gate:
+    """Returns a gate of slowed subjects, in other processes too."""
+    subjects = {name: slowed(subject) for name, subject in gate.subjects.items()}
+    again = measured_by(lambda names: [sys.executable, __file__, "--tell-slow", *choice(gate.rounds, names)])
+    return Gate(subjects, Counter(), gate.rounds, gate.is_complete, again)
 
 
 def one_check(title: str, gate: Gate, baseline: Baseline) -> list[bool]:
@@ -51,7 +59,7 @@ def trials(gate: Gate, baseline: Baseline, unchanged: int, slow: int) -> int:
     """Returns the exit status."""
     print(f"{'':<13} {' '.join(f'{name[:5]:>5}' for name in gate.subjects)}")
     passed = [all(one_check(f"unchanged {number + 1}", gate, baseline)) for number in range(unchanged)]
-    slower = Gate({n: slowed(s) for n, s in gate.subjects.items()}, Counter(), gate.rounds, gate.is_complete)
+    slower = all_slowed(gate)
     stopped = [not any(one_check(f"1.5x slower {number + 1}", slower, baseline)) for number in range(slow)]
     print(f"{sum(passed)} of {unchanged} unchanged checks passed")
     print(f"{sum(stopped)} of {slow} slow checks failed in every row")
@@ -67,6 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", action="append", choices=list(WORKLOADS))
     parser.add_argument("--baseline", type=Path, default=BASELINE)
     parser.add_argument("--record", action="store_true", help="learn a baseline for this once")
+    parser.add_argument("--tell-slow", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     # Instructions are left to the gate's own run: they are the same each time.
     gate = gate_of(argparse.Namespace(only=options.only, rounds=options.rounds, scale=1.0, instructions=False))
@@ -74,6 +83,8 @@ def main(arguments: list[str] | None = None) -> int:
     if wrong:
         print(f"gate_trials: {wrong}", file=sys.stderr)
         return 2
+    if options.tell_slow:
+        return tell_ratios(all_slowed(gate))
     try:
         baseline = recording.record(gate, "trials", None, print) if options.record else read(options.baseline)
         return trials(gate, baseline, options.trials, options.slow)

@@ -61,6 +61,7 @@ def virtual(monkeypatch: pytest.MonkeyPatch) -> Clock:
     monkeypatch.setattr(measuring, "_kept_waiting", lambda: 0.0)
     for module in (checking, recording):
         monkeypatch.setattr(module, "busy_neighbours", nullcontext)
+    monkeypatch.setattr(checking, "PROCESSES", 0)  # another process would have a clock of its own
     return clock
 
 

@@ -21,6 +21,7 @@ from cascade.tools.gate import command, instructions
 from cascade.tools.gate.baseline import Baseline, read
 from cascade.tools.gate.errors import BaselineBroken, BaselineMissing, GateError
 from cascade.tools.gate.measuring import ROUNDS
+from cascade.tools.gate.processes import measured_by, tell_ratios
 from cascade.tools.gate.subjects import Counter, Gate
 from cascade.tools.gate.verdicts import Kind
 
@@ -47,6 +48,8 @@ def run_gate(options: argparse.Namespace, interrupts: Interrupts) -> int:
         names = list(dict.fromkeys(asked or _recorded(old) or ["main"]))
         found = _workflows(path, names, options, interrupts, is_recorded=not asked and old is not None)
         gate = _gate(path, found, old, options, is_complete=not asked)
+        if options.tell_ratios:
+            return tell_ratios(gate)
         if old is None or options.update:
             return command.update(gate, old, file, options.reason, _tell)
         return command.check(gate, old, options, _tell)
@@ -92,7 +95,16 @@ def _gate(
     subjects = {name: subject_of(workflow, rounds[name][0], calls[name]) for name, workflow in found.items()}
     counted = [name for name in found if _is_counted(name, old, options)]
     counter = _counter(path, counted, sum(rounds[name][1] for name in counted), options.param)
-    return Gate(subjects, counter, options.rounds or ROUNDS, is_complete)
+    again = measured_by(lambda names: [sys.executable, "-m", "cascade", "gate", *_again(path, names, options)])
+    return Gate(subjects, counter, options.rounds or ROUNDS, is_complete, again)
+
+
+def _again(path: str, names: Sequence[str], options: argparse.Namespace) -> list[str]:
+    """Return the arguments with which another process measures these workflows as this one does."""
+    given = [option for name, value in options.param for option in ("--param", f"{name}={value}")]
+    baseline = ["--baseline", str(options.baseline)] if options.baseline else []
+    rounds = ["--rounds", str(options.rounds or ROUNDS)]
+    return [path, *names, "--tell-ratios", "--no-instructions", *rounds, *baseline, *given]
 
 
 def _is_counted(name: str, baseline: Baseline | None, options: argparse.Namespace) -> bool:

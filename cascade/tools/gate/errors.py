@@ -6,6 +6,7 @@ GateError
     OtherPlace           it was recorded where other numbers hold
     RowsDiffer           what is measured and what was recorded are not the same
     CountingFailed       callgrind did not do what was asked
+    MeasuringFailed      another process did not
     PictureImpossible    no matplotlib, or a file that cannot be written
 """
 
@@ -16,6 +17,7 @@ __all__ = [
     "BaselineMissing",
     "CountingFailed",
     "GateError",
+    "MeasuringFailed",
     "OtherPlace",
     "PictureImpossible",
     "RowsDiffer",
@@ -44,6 +46,10 @@ class RowsDiffer(GateError):
 
 class CountingFailed(GateError):
     """The counting of instructions ended without counts."""
+
+
+class MeasuringFailed(GateError):
+    """A process that was to measure ended without ratios."""
 
 
 class PictureImpossible(GateError):

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from typing import Any
 
-from cascade.tools.gate.checking import TRIES, Report
+from cascade.tools.gate.checking import Report
 from cascade.tools.gate.place import here
 from cascade.tools.gate.verdicts import Kind, Verdict
 
@@ -31,7 +31,7 @@ def reproach(verdict: Verdict) -> str:
     if verdict.kind is Kind.INSTRUCTIONS:
         more, most = verdict.value / verdict.row.value - 1, 1 / verdict.limit - 1
         return f"{verdict.name} takes {more:.1%} more instructions than recorded; {most:.1%} are tolerated"
-    return f"{verdict.name} fell to {verdict.share:.0%} of its recorded speed in each of {TRIES} measurements"
+    return f"{verdict.name} fell to {verdict.share:.0%} of its recorded speed, at best"
 
 
 def summary(report: Report) -> str:

@@ -46,9 +46,13 @@ class Counter:
 
 @dataclass(frozen=True)
 class Gate:
-    """Subjects by name. ``is_complete`` says that there are no others: each row of a baseline must be theirs."""
+    """Subjects by name. ``is_complete`` says that there are no others: each row of a baseline must be theirs.
+
+    ``elsewhere(names)`` measures subjects in another process and returns their ratios.
+    """
 
     subjects: Mapping[str, Subject]
     counter: Counter = Counter()
     rounds: int = ROUNDS
     is_complete: bool = True
+    elsewhere: Callable[[Sequence[str]], Mapping[str, float]] | None = None
