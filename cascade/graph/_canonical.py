@@ -37,7 +37,10 @@ from weakref import WeakKeyDictionary
 
 from cascade.graph._lookup import find
 
-__all__ = ["Composite", "Frame", "Rules", "Walk", "code_digest", "encode", "function_parts", "leaf", "sequence", "text"]
+__all__ = [
+    *("Composite", "Frame", "Rules", "Walk", "code_digest", "encode", "function_parts", "is_mock", "leaf"),
+    *("sequence", "text"),
+]
 
 
 class Composite(NamedTuple):
@@ -234,9 +237,16 @@ def _array(value: Any) -> Composite | None:
     return sequence(b"array", (type(value), value.dtype.str, value.shape, value.tobytes()))
 
 
+def is_mock(kind: type[Any]) -> bool:
+    """Whether a class is one of ``unittest.mock``: these make up whatever attribute they are asked for, without end."""
+    return any(base.__module__ == "unittest.mock" for base in kind.__mro__)
+
+
 def _rebuilt(value: Any) -> Composite | str:
     """Return class, constructor arguments, state and items of an object that equals its copies, or why not."""
     kind: Any = type(value)
+    if is_mock(kind):
+        return "is a mock, which equals only itself"
     known = kind.__module__.partition(".")[0] in _REBUILDABLE
     if not known and kind.__eq__ is object.__eq__:
         return f"is a {kind.__name__}, which equals only itself"

@@ -10,7 +10,7 @@ from types import CodeType, FunctionType
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
-from cascade.graph._canonical import Rules, encode, leaf
+from cascade.graph._canonical import Rules, encode, is_mock, leaf
 
 __all__ = ["function_token", "object_token"]
 
@@ -33,8 +33,11 @@ def function_token(function: Any, rules: Rules, label: str = "") -> bytes:
 
     Defaults and cells are taken as they are when a function is first asked, and again when one is replaced. So a
     function that counts its calls, in a list or a ``nonlocal`` variable that it captured, stays the same function,
-    while another object put into a cell from outside makes another. Objects changed in place are not noticed.
+    while another object put into a cell from outside makes another. Objects changed in place are not noticed. A mock in
+    place of a function is itself, also for a cache: calls of it are equal, and nobody else's are.
     """
+    if is_mock(type(function)):
+        return object_token(function)
     if type(function) is not FunctionType or not _has_surroundings(function):
         return encode(function, rules, label)
     # Kept on the function: a table beside it would keep alive every function that its own cells lead to.

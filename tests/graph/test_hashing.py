@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -446,3 +447,16 @@ def test_blueprint_hash_is_the_shape() -> None:
 def test_lazy_result_type_is_exact_enough() -> None:
     """What the task decorator returns and what is made by hand hash alike."""
     assert structural(LazyResult(pure, (1,), {})) == structural(pure(1))
+
+
+def test_a_mock_in_place_of_a_function_is_itself() -> None:
+    """Mocks make up attributes without end, so nobody looks into them: calls of one are equal, those of two are not."""
+    one, other = (task(MagicMock(return_value=number, __name__="m"), name="m") for number in (1, 2))
+    ids = [cache_identity(mocked(5), {}) for mocked in (one, one, other)]
+    one.func(5)
+
+    assert ids[0] == ids[1] != ids[2]
+    assert cache_identity(one(5), {}) == ids[0]
+    assert template(one(5)) == template(one(6)) != template(other(5))
+    with pytest.raises(UncacheableError, match="is a mock"):
+        cache_identity(task(len)(MagicMock()), {})
