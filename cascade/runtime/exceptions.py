@@ -36,22 +36,26 @@ class CascadeInternalError(Exception):
 
 
 class DependencyMissingError(CascadeRuntimeError):
-    """A value that ``task_id`` needs as ``arg_name`` is not there; ``dependency_id`` says what, and why if known.
+    """The result of ``dependency_id``, which ``task_id`` needs as ``arg_name``, is not there.
 
-    ``task_id`` is the id of the node; ``task_name``, where it is known, is what people call it.
+    The ids are those of nodes; ``task_name`` is what people call the task, and ``what`` describes the dependency with
+    the reason why it has no result, where these are known.
     """
 
-    def __init__(self, task_id: str, arg_name: str, dependency_id: str, task_name: str = "") -> None:
+    def __init__(
+        self, task_id: str, arg_name: str, dependency_id: str, task_name: str = "", what: str = ""
+    ) -> None:
         self.task_id = task_id
         self.arg_name = arg_name
         self.dependency_id = dependency_id
         self.task_name = task_name
-        super().__init__(task_id, arg_name, dependency_id, task_name)
+        self.what = what
+        super().__init__(task_id, arg_name, dependency_id, task_name, what)
 
     def __str__(self) -> str:
         return (
             f"Task '{self.task_name or self.task_id}' is missing input for argument '{self.arg_name}': "
-            f"dependency {self.dependency_id} has no result"
+            f"dependency {self.what or repr(self.dependency_id)} has no result"
         )
 
 

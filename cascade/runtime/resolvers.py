@@ -127,7 +127,8 @@ class ArgumentResolver:
         if found is None:
             consumer = graph.get_node(consumer_id)
             name = consumer.name if consumer is not None else ""
-            raise DependencyMissingError(consumer_id, arg_name, await _missing(node_id, graph, state_backend), name)
+            what = await _missing(node_id, graph, state_backend)
+            raise DependencyMissingError(consumer_id, arg_name, node_id, name, what)
         return found[0]
 
     def _resolve_inject(self, inject: Inject, consumer_id: str, resource_context: dict[str, Any]) -> Any:
