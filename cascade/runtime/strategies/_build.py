@@ -15,6 +15,7 @@ from cascade import _kernel
 from cascade.graph._identity import Identity, InstanceMap
 from cascade.graph._template import Template, positions
 from cascade.graph.model import Graph, Node
+from cascade.runtime._stock import is_stock
 from cascade.runtime.strategies._plans import BoundedDict, IndexedPlan
 from cascade.runtime.strategies._runs import Run
 
@@ -45,7 +46,10 @@ def build_cold(strategy: Any, frame: Any, run: Run, graph: Graph, instance_map: 
     template = graph._template
     key = frame.key if template is not None else None
     indexed = plans.get(key) if key is not None else None
-    plan = strategy.solver.resolve(graph) if indexed is None else strategy._rehydrate_plan(graph, indexed)
+    if indexed is None:
+        plan = _own_nodes(strategy.solver, graph, strategy.solver.resolve(graph))
+    else:
+        plan = strategy._rehydrate_plan(graph, indexed)
     built = Built(graph, plan, instance_map, instance_map[frame.lazy._uuid])
     run.cold += 1
     if key is not None:
@@ -55,6 +59,16 @@ def build_cold(strategy: Any, frame: Any, run: Run, graph: Graph, instance_map: 
             built.program = _kernel.compile_program(frame, indexed.offsets, indexed.indices)
             _keep(strategy, run, key, built.program, indexed, template)
     return built
+
+
+def _own_nodes(solver: Any, graph: Graph, plan: Any) -> Any:
+    """Return a plan of this graph's nodes: a user's solver may have made it from another build of the same target."""
+    if is_stock(solver, "layered", "resolve"):
+        return plan
+    own = set(map(id, graph.nodes))
+    if all(id(node) in own for stage in plan for node in stage):
+        return plan
+    return [[graph.get_node(node.structural_id) or node for node in stage] for stage in plan]
 
 
 def compile_unseen(strategy: Any, frame: Any, run: Run) -> Any:

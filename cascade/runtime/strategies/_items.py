@@ -9,6 +9,7 @@ from typing import Any
 from cascade import _kernel
 from cascade.graph.model import Node
 from cascade.runtime._concurrency import Expand, drive, run_together
+from cascade.runtime.events import TaskExecutionFinished, TaskExecutionStarted
 from cascade.runtime.strategies._runs import Run, Scope
 from cascade.runtime.strategies._telling import hot_id
 from cascade.spec.protocols import StateBackend
@@ -19,12 +20,17 @@ __all__ = ["Items"]
 class Items:
     """The sub-graph runner of one step, or of the maps of a hot program that begin together."""
 
-    __slots__ = ("_turn", "run", "scope", "strategy")
+    __slots__ = ("_turn", "inline", "run", "scope", "strategy", "told")
 
-    def __init__(self, strategy: Any, run: Run, scope: Scope) -> None:
+    def __init__(self, strategy: Any, run: Run, scope: Scope, told: bool = False) -> None:
         self.strategy = strategy
         self.run = run
         self.scope = scope
+        #: Whether the executor's class says that it calls synchronous functions directly; calls that another one
+        #: awaits run together. A subclass of one that does so is taken at its word too, unless it says False.
+        self.inline = bool(getattr(type(strategy.node_processor.executor), "inline", False))
+        #: Whether somebody hears of each item: of a map that is processed in full, not of one in a hot program.
+        self.told = told and (strategy.tell.wants(TaskExecutionStarted) or strategy.tell.wants(TaskExecutionFinished))
         #: Held while the synchronous items of a map run: those of the next map wait, whenever this one lets others run.
         self._turn: asyncio.Lock | None = None
 
@@ -57,9 +63,9 @@ class Items:
         Then the items are synchronous, and nothing but a retry policy comes between their arguments and the function.
         """
         task = node.mapping_factory
-        if type(task) is not _kernel.Task or task.is_async or task.mode is not None:
+        if type(task) is not _kernel.Task or task.is_async or task.mode is not None or not self.inline:
             return None
-        if not count or node.cache_policy is not None or node.constraints or self.run.through:
+        if not count or self.told or node.cache_policy is not None or node.constraints or self.run.through:
             return None
         columns = {name: _listed(values, count) for name, values in kwargs.items()}
         return None if _kernel.holds_calls(list(columns.values())) else columns
@@ -104,7 +110,7 @@ class Items:
     async def together(self, node: Node, items: list[Any], kwargs: dict[str, Any]) -> list[Any]:
         """Evaluate all items, made of these arguments: synchronous ones in order, then the others concurrently."""
         first: list[int] = []
-        if not _await_only(node.mapping_factory, kwargs, len(items)):
+        if self.inline and not _await_only(node.mapping_factory, kwargs, len(items)):
             first = [index for index, item in enumerate(items) if _is_synchronous(item)]
         values = await self._in_turn(node, items, first) if first else {}
         waiting = [index for index in range(len(items)) if index not in values]
@@ -134,7 +140,9 @@ class Items:
         """Take an item out of the list, so that its expression is let go of with its first step."""
         item, items[index] = items[index], None
         scope = self._nested(f"{node.structural_id}[{index}]")
-        return self.run.taking_part(Expand(self.strategy.evaluation(item, self.run, scope)))
+        evaluation = self.strategy.evaluation(item, self.run, scope)
+        evaluation.told = self.told
+        return self.run.taking_part(Expand(evaluation))
 
 
 def _listed(values: Any, count: int) -> list[Any]:

@@ -39,13 +39,14 @@ _EVENTS = (TaskExecutionStarted, TaskExecutionFinished, TaskSkipped)
 class Evaluation(_evaluation.Evaluation):
     """Computes the final value of an expression: a tail step replaces the one before it."""
 
-    __slots__ = ("attempts", "frame", "lazy", "run", "scope", "signal", "stack", "step", "strategy")
+    __slots__ = ("attempts", "frame", "lazy", "run", "scope", "signal", "stack", "step", "strategy", "told")
 
     def __init__(self, strategy: Any, run: Run, scope: Scope, lazy: Any) -> None:
         self.strategy = strategy
         self.run = run
         self.scope = scope
         self.lazy = lazy  # until it begins
+        self.told = False  # whether the first step is processed in full, because somebody hears of its calls
         self.frame: Any = None  # not there while a nested evaluation is parked
         self.signal: int | None = None  # what a frame needs that has begun without this evaluation
         self.attempts: Attempts | None = None  # of the frame, once there was something to await or to retry
@@ -85,7 +86,8 @@ class Evaluation(_evaluation.Evaluation):
 
     def _begin(self, lazy: Any) -> None:
         """Start with an expression, or with the one that replaces it."""
-        self.frame = _kernel.Frame(self.strategy._cycle_cache, self.scope.resources, not self.run.through)
+        is_hot = not self.run.through and not self.told
+        self.frame = _kernel.Frame(self.strategy._cycle_cache, self.scope.resources, is_hot)
         if self.scope.top:
             self.run.frame = self.frame
         self.frame.begin(lazy)
@@ -203,7 +205,7 @@ class Evaluation(_evaluation.Evaluation):
 
     def _may_enter(self, program: Any, is_cold: bool) -> bool:
         frame = self.frame
-        if program is None or self.run.through or frame.refused or frame.results:
+        if program is None or self.run.through or self.told or frame.refused or frame.results:
             return False
         if not self.strategy.gate.allows(program):
             return False
@@ -307,6 +309,10 @@ class Evaluation(_evaluation.Evaluation):
             _kernel.continuation(value, target.name)
         self._tear_down(None)
         self.strategy.tell.warn_of_cache(target, value)
+        if self.told:
+            self.told = False
+            if self.frame is not None:
+                self.frame.hot = not self.run.through
         if self.frame is not None:
             self.frame.finish(value)
             return None

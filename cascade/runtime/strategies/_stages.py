@@ -26,7 +26,7 @@ __all__ = ["StageLoop", "is_inline"]
 
 
 def is_inline(node: Node) -> bool:
-    """Whether a node runs on the event loop's thread without awaiting anything itself."""
+    """Whether a node's function is called on the event loop's thread and awaits nothing itself."""
     return not node.is_async and node.execution_mode is None and node.node_type != "map"
 
 
@@ -38,9 +38,9 @@ class StageLoop:
     """
 
     __slots__ = (
-        *("_look", "_taken", "alone", "at", "blocked", "built", "deferred", "flow", "held", "items", "nodes_run"),
-        *("overrides", "params", "queue", "resources", "scope", "seen", "stage", "state", "strategy", "target_id"),
-        *("target_value", "this_run", "together", "waiting"),
+        *("_look", "_taken", "alone", "at", "blocked", "built", "deferred", "flow", "held", "inline", "items"),
+        *("nodes_run", "overrides", "params", "queue", "resources", "scope", "seen", "stage", "state", "strategy"),
+        *("target_id", "target_value", "this_run", "together", "waiting"),
     )
 
     def __init__(self, strategy: Any, built: Built, state: StepState, resources: dict[str, Any]) -> None:
@@ -53,9 +53,10 @@ class StageLoop:
         self.resources = resources
         self.params = state.run.params
         self.overrides: dict[str, Any] | None = None  # arguments of the target
-        self.items = Items(strategy, state.run, state.scope)
+        self.items = Items(strategy, state.run, state.scope, told=True)
         self.flow = FlowManager(built.graph, self.target_id, built.instance_map)
         self.blocked: set[str] = set()  # ids of deferred nodes of which that has been said
+        self.inline = self.items.inline
         self.stage = -1  # of the plan, or the one that the held stage in hand came after
         self.queue: list[Node] = []  # of the stage in hand: synchronous inline nodes, then the others
         self.at = 0  # position in the queue of the node that comes next
@@ -105,7 +106,7 @@ class StageLoop:
             nodes = await self._next_stage()
             if nodes is None:
                 break
-            self.alone = _only([node for node in nodes if not await self._is_pruned(node)])
+            self.alone = self._only([node for node in nodes if not await self._is_pruned(node)])
             self._begin(nodes)
         for stage in self.held:  # their selectors were skipped: no choice will come
             for node in stage:
@@ -116,9 +117,17 @@ class StageLoop:
     def _begin(self, nodes: list[Node], at: int = 0) -> None:
         """Queue the nodes of a stage, or those of it that have waited for a wake-up."""
         if len(nodes) > 1:
-            nodes = [n for n in nodes if is_inline(n)] + [n for n in nodes if not is_inline(n)]
+            nodes = [n for n in nodes if self._is_inline(n)] + [n for n in nodes if not self._is_inline(n)]
         self.seen = self.strategy.wakeups()
         self.queue, self.at, self.deferred = nodes, at, []
+
+    def _is_inline(self, node: Node) -> bool:
+        return self.inline and is_inline(node)
+
+    def _only(self, nodes: list[Node]) -> Node | None:
+        """Return the node that may await something, if it is the only one."""
+        others = [node for node in nodes if not self._is_inline(node)]
+        return others[0] if len(others) == 1 else None
 
     def _tasks(self) -> Together:
         if self.together is None:
@@ -161,7 +170,7 @@ class StageLoop:
         if not self._admit(node):
             self.deferred.append(node)
             return None
-        if is_inline(node):
+        if self._is_inline(node):
             value = await self._process(node)
         elif node is self.alone and not self.deferred:
             value = await self.this_run.away(self._process(node))
@@ -227,7 +236,7 @@ class StageLoop:
         """Put a new loop where the packed one was."""
         self.stage, self.at = packed.stage, packed.at
         nodes = self._nodes_of(self.stage)
-        self.alone = _only(nodes)
+        self.alone = self._only(nodes)
         self._begin(nodes, packed.at)
         self.waiting = self.queue[self.at - 1]
         for node, result in zip(self._done(), packed.results, strict=True):
@@ -317,12 +326,6 @@ class StageLoop:
             return None
         name = self.built.target.name
         if reason is not None:
-            why = f"of the target itself, skipped: {reason},"
-            raise DependencyMissingError(self.target_id, "<Target Output>", why, name)
+            what = f"of the target itself, skipped: {reason},"
+            raise DependencyMissingError(self.target_id, "<Target Output>", self.target_id, name, what)
         raise KeyError(f"target task '{name}' did not produce a result: the plan does not contain it")
-
-
-def _only(nodes: list[Node]) -> Node | None:
-    """Return the node that may await something, if it is the only one."""
-    others = [node for node in nodes if not is_inline(node)]
-    return others[0] if len(others) == 1 else None

@@ -15,7 +15,7 @@ import pytest
 from cascade import _kernel
 from cascade.adapters.state.in_memory import InMemoryStateBackend
 from cascade.graph._problems import UncalledTaskError
-from cascade.runtime.events import TaskEvent, TaskExecutionFinished
+from cascade.runtime.events import TaskEvent, TaskExecutionFinished, TaskSkipped
 from cascade.runtime.exceptions import TaskArgumentError
 from cascade.runtime.strategies._items import Items
 from cascade.runtime.strategies._runs import Run
@@ -55,7 +55,7 @@ def test_known_items_need_no_evaluation_of_their_own(adopted: list[int], patient
     """Only the first item is more than a call: it is new. The steps are counted as ever, also between others' turns."""
     engine = make_engine()
     if processed:
-        watch(engine)
+        watch(engine, TaskSkipped)
     with mock.patch.object(Run, "_deadline", return_value=1e18 if patient else 0.0):
         assert run(double.map(x=list(range(100))), engine) == list(range(0, 200, 2))
 
@@ -272,7 +272,7 @@ def test_resources_are_injected_into_each_item(adopted: list[int]) -> None:
         return (x, conn)
 
     engine = make_engine(resources=[db, conn])
-    watch(engine)
+    watch(engine, TaskSkipped)
     assert run(with_db.map(x=[1, 2, 3]), engine) == [(1, "db"), (2, "db"), (3, "db")]
     assert log == ["+db", "-db"]
     assert len(adopted) == 1
