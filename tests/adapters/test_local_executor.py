@@ -86,6 +86,7 @@ def execute(executor: LocalExecutor, function: Any, *args: Any, mode: str | None
     return asyncio.run(executor.execute(node(function, mode), list(args), kwargs))
 
 
+@pytest.mark.row("01-tasks-and-graph", "Task", "mode")
 def test_sync_functions_run_on_the_loop_thread() -> None:
     """Without a mode a function is called where the loop is, in the caller's context."""
     seen: list[Any] = []
@@ -200,6 +201,7 @@ def test_errors_from_threads(error: BaseException, expected: type) -> None:
     assert error in (caught, caught.__cause__)
 
 
+@pytest.mark.row("01-tasks-and-graph", "Task", "mode")
 def test_threads_have_a_name_and_a_copy_of_the_context() -> None:
     """A blocking function sees the caller's context variables and cannot change them."""
     variable = contextvars.ContextVar("variable", default=0)
@@ -317,6 +319,7 @@ def test_threads_end_with_the_executor(end: Callable[[LocalExecutor], None]) -> 
 # -------------------------------------------------------------------------------------------------------- compute
 
 
+@pytest.mark.row("01-tasks-and-graph", "Task", "mode")
 def test_functions_are_sent_by_name(shared: LocalExecutor, work: Any) -> None:
     """A function under its own name, behind a task, or in a class runs in another process."""
     value, pid = execute(shared, work.power.func, 2, y=5, mode="compute")

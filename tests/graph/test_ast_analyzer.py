@@ -383,6 +383,7 @@ def alone(n):
     return alone(n)
 
 
+@pytest.mark.row("01-tasks-and-graph", "Identifiers", "tail-call cycle id")
 def test_cycle_ids() -> None:
     """The members of a cycle share the MD5 of their sorted names; a task outside has none."""
     assign_tco_cycle_ids(into_ping)

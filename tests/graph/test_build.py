@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cascade import Env, Param, inject
+from cascade import Env, Param, bind, inject, select_jump
 from cascade.adapters.caching.file_existence import FileExistenceCache
 from cascade.graph.build import GraphBuilder, build_graph
 from cascade.graph.hashing import HashingService
@@ -226,6 +226,7 @@ def test_the_builder_is_the_function() -> None:
 # ---------------------------------------------------------------------------------------------------------- nodes
 
 
+@pytest.mark.row("01-tasks-and-graph", "Nodes", "task")
 def test_a_task_node() -> None:
     """A call becomes a task node with the task's name and function, and the function's signature."""
 
@@ -240,6 +241,7 @@ def test_a_task_node() -> None:
     assert node.mapping_factory is None
 
 
+@pytest.mark.row("01-tasks-and-graph", "Nodes", "task")
 def test_inputs_are_task_nodes() -> None:
     """Param and Env are ordinary task nodes whose only binding is the name."""
     parameter = Param("build_test_count", default=3)
@@ -252,6 +254,7 @@ def test_inputs_are_task_nodes() -> None:
     assert [node.input_bindings for node in nodes] == [{"name": "build_test_count"}, {"name": "BUILD_TEST_HOME"}]
 
 
+@pytest.mark.row("01-tasks-and-graph", "Nodes", "map")
 def test_a_map_node() -> None:
     """A map has the factory and no function of its own."""
     _, node = built(use.map(x=[1, 2]))
@@ -262,6 +265,7 @@ def test_a_map_node() -> None:
     assert node.input_bindings == {"x": [1, 2]}
 
 
+@pytest.mark.row("01-tasks-and-graph", "Nodes", "map")
 def test_a_map_of_a_factory_without_a_name() -> None:
     """A factory that has no name is called factory."""
 
@@ -347,6 +351,7 @@ def test_how_a_task_runs_is_on_its_node() -> None:
     ]
 
 
+@pytest.mark.row("01-tasks-and-graph", "Task", "task.func")
 def test_a_replaced_function_takes_effect() -> None:
     """The function is read when the graph is built, not when the task is called."""
     swapped = Task(lambda: 1, name="swapped")
@@ -363,6 +368,7 @@ def test_a_replaced_function_takes_effect() -> None:
 # ---------------------------------------------------------------------------------------------------------- edges
 
 
+@pytest.mark.row("01-tasks-and-graph", "Edges", "DATA")
 def test_data_edges_say_where_the_value_goes() -> None:
     """Positions, keywords and paths into lists, tuples and dict values."""
     graph, node = built(use(one(), [0, two()], x=three(), y={"k": one()}, z=({"k": [two()]},)))
@@ -393,6 +399,8 @@ def test_where_nobody_looks(make: Any) -> None:
     assert node.input_bindings["0"] is value
 
 
+@pytest.mark.row("01-tasks-and-graph", "Edges", "ROUTER_ROUTE")
+@pytest.mark.row("01-tasks-and-graph", "Edges", "DATA with router set")
 def test_router_edges() -> None:
     """The selector's DATA edge carries the Router, each lazy route has an edge of its own."""
     router = Router(one(), {"a": two(), None: three(), 3: "literal"})
@@ -419,6 +427,9 @@ def test_routers_inside_containers() -> None:
     assert isinstance(graph.incoming(node)[0].router, Router)
 
 
+@pytest.mark.row("01-tasks-and-graph", "Edges", "SEQUENCE")
+@pytest.mark.row("01-tasks-and-graph", "Edges", "CONSTRAINT")
+@pytest.mark.row("01-tasks-and-graph", "Edges", "CONDITION")
 @pytest.mark.parametrize("make", [lambda: use(0), lambda: use.map(x=[1])], ids=["task", "map"])
 def test_control_edges(make: Any) -> None:
     """Condition, lazy amounts and predecessors are edges of tasks and of maps alike."""
@@ -431,6 +442,23 @@ def test_control_edges(make: Any) -> None:
         ("two", "cpu", EdgeType.CONSTRAINT),
         ("three", "<sequence>", EdgeType.SEQUENCE),
         ("one", "<sequence>", EdgeType.SEQUENCE),
+    ]
+
+
+@pytest.mark.row("01-tasks-and-graph", "Edges", "ITERATIVE_JUMP [L]")
+def test_edges_of_jumps_lead_from_the_bound_call_to_each_route() -> None:
+    """The key of the route is the argument name and the selector comes along; exits have no edge, and order nothing."""
+    source, other = use(1), use(2)
+    selector = select_jump({"again": source, "other": other, "exit": None})
+    bind(source, selector)
+
+    graph, instances = build_graph(source)
+
+    node = instances[source._uuid]
+    jumps = [edge for edge in graph.edges if edge.edge_type is EdgeType.ITERATIVE_JUMP]
+    assert [(edge.source, edge.target, edge.arg_name, edge.jump_selector) for edge in jumps] == [
+        (node, node, "again", selector),
+        (node, instances[other._uuid], "other", selector),
     ]
 
 
@@ -448,6 +476,7 @@ def test_the_order_of_edge_types() -> None:
     ]
 
 
+@pytest.mark.row("01-tasks-and-graph", "Edges", "IMPLICIT")
 def test_implicit_edges_are_never_made() -> None:
     """IMPLICIT is reserved."""
     lazy = use(Router(one(), {"a": two()}), start()).run_if(one()).with_constraints(cpu=two()).after(three())
@@ -460,6 +489,7 @@ def test_implicit_edges_are_never_made() -> None:
 # --------------------------------------------------------------------------------------------------- shadow nodes
 
 
+@pytest.mark.row("01-tasks-and-graph", "Edges", "POTENTIAL [E creates]")
 def test_tail_calls_are_drawn_as_shadow_nodes() -> None:
     """Targets of targets follow, each from the node it was found from.
 
@@ -480,6 +510,7 @@ def test_tail_calls_are_drawn_as_shadow_nodes() -> None:
     ]
 
 
+@pytest.mark.row("01-tasks-and-graph", "Edges", "POTENTIAL [E creates]")
 def test_self_recursion_is_an_edge_onto_itself() -> None:
     """A task that calls itself gets no shadow of itself."""
     graph, node = built(countdown(3))
@@ -528,6 +559,8 @@ def ids(lazy: Any) -> tuple[str, str]:
     return node.structural_id, node.template_id
 
 
+@pytest.mark.row("01-tasks-and-graph", "Identifiers", "template_id [E]")
+@pytest.mark.row("01-tasks-and-graph", "Identifiers", "structural_id")
 def test_ids_are_64_hexadecimal_digits() -> None:
     """Both ids are SHA-256 in hexadecimal."""
     for text in ids(use(one(), 1)):
@@ -535,6 +568,8 @@ def test_ids_are_64_hexadecimal_digits() -> None:
         assert set(text) <= HEX
 
 
+@pytest.mark.row("01-tasks-and-graph", "Identifiers", "template_id [E]")
+@pytest.mark.row("01-tasks-and-graph", "Identifiers", "structural_id")
 def test_equal_pure_calls_have_equal_ids_wherever_they_are_made() -> None:
     """The instance does not count for pure tasks, the literals count for the structure only."""
     assert ids(pure(1)) == ids(pure(1))
@@ -550,6 +585,7 @@ def test_impure_calls_differ_by_instance() -> None:
     assert first[1] == second[1]
 
 
+@pytest.mark.row("01-tasks-and-graph", "Identifiers", "template_id [E]")
 def test_amounts_are_placeholders_of_the_template() -> None:
     """Constraint amounts tell structures apart, not templates."""
     small, large = (ids(pure(1).with_constraints(cpu=amount)) for amount in (1, 2))
@@ -572,6 +608,7 @@ def named(result: Any) -> Any:
     return Task(twin, pure=True)
 
 
+@pytest.mark.row("01-tasks-and-graph", "Identifiers", "structural_id")
 @pytest.mark.parametrize(
     ("first", "second"),
     [

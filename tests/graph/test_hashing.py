@@ -176,6 +176,7 @@ def test_the_instance_of_a_dependency_does_not_count() -> None:
     assert both(pure([one]), one) == both(pure([two]), two)
 
 
+@pytest.mark.row("01-tasks-and-graph", "Identifiers", "structural_id")
 @pytest.mark.parametrize("make_call", [pure, impure])
 def test_policies_count(make_call: Any) -> None:
     """Calls that differ in one policy only are different calls."""
@@ -216,6 +217,7 @@ def test_constraint_amounts() -> None:
     assert template(one) == template(two) != template(other)
 
 
+@pytest.mark.row("01-tasks-and-graph", "Identifiers", "template_id [E]")
 def test_templates_never_see_instances() -> None:
     """A template id is the same for every instance, dependencies and cache policies included."""
 
@@ -421,6 +423,7 @@ def diamond(**changes: Any) -> Graph:
     return Graph(made, edges)
 
 
+@pytest.mark.row("01-tasks-and-graph", "Identifiers", "blueprint hash [L]")
 def test_blueprint_hash_is_pinned() -> None:
     """It names plans that somebody may have kept: changing it is a decision."""
     assert (
@@ -428,6 +431,7 @@ def test_blueprint_hash_is_pinned() -> None:
     )
 
 
+@pytest.mark.row("01-tasks-and-graph", "Identifiers", "blueprint hash [L]")
 def test_blueprint_hash_is_the_shape() -> None:
     """Ids and values of literals do not count; which literals there are, names and edges do."""
     compute = BlueprintHasher().compute_hash

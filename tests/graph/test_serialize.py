@@ -70,6 +70,26 @@ def there_and_back(graph: Graph) -> Graph:
     return from_json(to_json(graph))
 
 
+@pytest.mark.row(
+    "01-tasks-and-graph",
+    "JSON: to_json(graph, indent=2), from_json(text), graph_to_dict, graph_from_dict",
+    "routers[]",
+)
+@pytest.mark.row(
+    "01-tasks-and-graph",
+    "JSON: to_json(graph, indent=2), from_json(text), graph_to_dict, graph_from_dict",
+    "edges[]",
+)
+@pytest.mark.row(
+    "01-tasks-and-graph",
+    "JSON: to_json(graph, indent=2), from_json(text), graph_to_dict, graph_from_dict",
+    "lazy constraint amount",
+)
+@pytest.mark.row(
+    "01-tasks-and-graph",
+    "JSON: to_json(graph, indent=2), from_json(text), graph_to_dict, graph_from_dict",
+    "nodes[]",
+)
 def test_layout_is_pinned() -> None:
     """Keys, their order and their values are a contract with whoever stored a graph."""
     first = node("a", template_id="t", callable_obj=triple, input_bindings={"0": 1})
@@ -175,6 +195,11 @@ def test_shadow_nodes_and_potential_edges_survive() -> None:
     assert not back.nodes[1].is_shadow
 
 
+@pytest.mark.row(
+    "01-tasks-and-graph",
+    "JSON: to_json(graph, indent=2), from_json(text), graph_to_dict, graph_from_dict",
+    "routers[]",
+)
 def test_routers_come_back_with_stand_ins() -> None:
     """One entry for each router object; selector and routes have just a uuid; keys keep their types."""
     selector, one, two = triple(0), triple(1), triple(2)

@@ -10,6 +10,7 @@ import pytest
 
 from cascade.adapters.solvers.native import NativeSolver
 from cascade.adapters.state.in_memory import InMemoryStateBackend
+from cascade.graph.model import Node
 from cascade.runtime.events import (
     RunFinished,
     TaskBlocked,
@@ -571,6 +572,21 @@ def test_events_of_a_skipped_node_are_its_skip_alone(hot: bool) -> None:
 
     assert names_of(seen) == ["RunStarted", "TaskSkipped one", "TaskSkipped ident", "RunFinished"]
     assert [e.reason for e in seen[1:3]] == ["ConditionFalse", "UpstreamSkipped_Data"]
+
+
+@pytest.mark.row("01-tasks-and-graph", "Nodes", "param")
+def test_nodes_of_the_old_kind_for_parameters_are_passed_over() -> None:
+    """A plan may hold nodes of the type ``param``, which builders made long ago: they are no work, and tell nothing."""
+
+    class Older(NativeSolver):
+        def resolve(self, graph: Any) -> Any:
+            return [[Node("param-id", "p", node_type="param")], *super().resolve(graph)]
+
+    engine = make_engine(Older())
+    seen = watch(engine)
+
+    assert run(ident(one()), engine) == 1
+    assert names_of(seen)[1:-1:2] == ["TaskExecutionStarted one", "TaskExecutionStarted ident"]
 
 
 def test_ids_belong_to_places(hot: bool) -> None:

@@ -70,6 +70,15 @@ def test_each_has_an_identity_of_its_own(kind: int) -> None:
     assert {lazies[0]: "found"}[lazies[0]] == "found"
 
 
+@pytest.mark.row("01-tasks-and-graph", "LazyResult / MappedLazyResult", "after(*preds)")
+@pytest.mark.row("01-tasks-and-graph", "LazyResult / MappedLazyResult", "with_constraints(amounts)")
+@pytest.mark.row("01-tasks-and-graph", "LazyResult / MappedLazyResult", "with_cache(policy)")
+@pytest.mark.row(
+    "01-tasks-and-graph",
+    "LazyResult / MappedLazyResult",
+    "with_retry(max_attempts=3, delay=0.0, backoff=1.0)",
+)
+@pytest.mark.row("01-tasks-and-graph", "LazyResult / MappedLazyResult", "run_if(cond)")
 @both
 def test_each_method_sets_its_policy_and_returns_the_same_object(kind: int) -> None:
     """The methods change the lazy result in place, so that they can be chained."""
@@ -84,6 +93,15 @@ def test_each_method_sets_its_policy_and_returns_the_same_object(kind: int) -> N
     assert lazy._dependencies == [first]
 
 
+@pytest.mark.row("01-tasks-and-graph", "LazyResult / MappedLazyResult", "after(*preds)")
+@pytest.mark.row("01-tasks-and-graph", "LazyResult / MappedLazyResult", "with_constraints(amounts)")
+@pytest.mark.row("01-tasks-and-graph", "LazyResult / MappedLazyResult", "with_cache(policy)")
+@pytest.mark.row(
+    "01-tasks-and-graph",
+    "LazyResult / MappedLazyResult",
+    "with_retry(max_attempts=3, delay=0.0, backoff=1.0)",
+)
+@pytest.mark.row("01-tasks-and-graph", "LazyResult / MappedLazyResult", "run_if(cond)")
 @both
 def test_the_last_call_wins(kind: int) -> None:
     """A second call replaces what the first has set, amounts of other resources too; predecessors add up."""

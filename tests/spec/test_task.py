@@ -21,6 +21,7 @@ def known(value: Any) -> Any:
     return value
 
 
+@pytest.mark.row("01-tasks-and-graph", "Task", "@task, @task(), @task(name=\"n\")")
 @pytest.mark.parametrize("decorate", [cs.task, cs.task()], ids=["bare", "called"])
 def test_the_name_is_that_of_the_function(decorate: Any) -> None:
     """Both forms without a name make a task of the function's name, docstring and all."""
@@ -33,10 +34,23 @@ def test_the_name_is_that_of_the_function(decorate: Any) -> None:
     assert list(made._signature.parameters) == ["w", "h"]
 
 
+@pytest.mark.row("01-tasks-and-graph", "Task", "repr")
+@pytest.mark.row("01-tasks-and-graph", "Task", "@task, @task(), @task(name=\"n\")")
 def test_the_name_can_be_given() -> None:
     """A given name is shown; a lambda has none of its own to show."""
     assert repr(cs.task(name="n")(area)) == "<Task n>"
     assert repr(cs.task(lambda: 1)) == "<Task <lambda>>"
+
+
+@pytest.mark.row("01-tasks-and-graph", "Task", "Task(func, name=None) [L: pure=False, mode=None]")
+def test_the_class_can_be_used_directly() -> None:
+    """Function and name come first, ``pure`` and ``mode`` follow; the attributes are there before anything is built."""
+    plain, named = Task(area), Task(area, "n", pure=True, mode="blocking")
+
+    assert (plain.func, plain.name, plain.is_async, plain.pure, plain.mode) == (area, "area", False, False, None)
+    assert (named.func, named.name, named.pure, named.mode) == (area, "n", True, "blocking")
+    assert list(named._signature.parameters) == ["w", "h"]
+    assert plain._potential_tco_targets is named._potential_tco_targets is None
 
 
 def test_a_coroutine_function_makes_an_async_task() -> None:
@@ -52,6 +66,7 @@ def test_a_coroutine_function_makes_an_async_task() -> None:
     assert cs.task(Caller()).name == "Caller"
 
 
+@pytest.mark.row("01-tasks-and-graph", "Task", "calling a task")
 def test_a_call_runs_nothing_and_checks_nothing() -> None:
     """A call with wrong arguments is a fresh lazy result that holds them as they were given."""
     calls: list[Any] = []
@@ -67,6 +82,7 @@ def test_a_call_runs_nothing_and_checks_nothing() -> None:
     assert call.kwargs == {"extra": value}
 
 
+@pytest.mark.row("01-tasks-and-graph", "Task", "calling a task")
 def test_each_call_is_another() -> None:
     """Two calls with the same arguments are two lazy results."""
     one, other = known(1), known(1)
@@ -75,6 +91,7 @@ def test_each_call_is_another() -> None:
     assert one != other
 
 
+@pytest.mark.row("01-tasks-and-graph", "Task", "task.map(kw)")
 def test_map_takes_keywords_only() -> None:
     """map() keeps its sequences by name and refuses others."""
     mapped = known.map(value=[1, 2])
@@ -87,6 +104,7 @@ def test_map_takes_keywords_only() -> None:
         anything.map([1, 2])
 
 
+@pytest.mark.row("01-tasks-and-graph", "Task", "hash / equality")
 def test_tasks_are_equal_by_identity() -> None:
     """Two tasks of one function are two, and either is a key of a dict."""
     one, other = cs.task(area), cs.task(area)
@@ -108,12 +126,14 @@ def test_a_new_function_takes_effect() -> None:
     assert changing.__wrapped__ is later  # type: ignore[attr-defined]
 
 
+@pytest.mark.row("01-tasks-and-graph", "Task", "mode")
 @pytest.mark.parametrize("mode", [None, "blocking", "compute"])
 def test_modes_are_kept(mode: Any) -> None:
     """The three modes are what the task says it has."""
     assert cs.task(mode=mode)(area).mode == mode
 
 
+@pytest.mark.row("01-tasks-and-graph", "Task", "mode")
 def test_an_unknown_mode_is_an_error() -> None:
     """An unknown mode is refused when the task is made and when it is set."""
     made: Any = cs.task(area)
