@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from functools import cache
 from typing import Any
 
@@ -245,13 +246,16 @@ class Engine:
                 run_id=ending.run_id, status=status, duration=duration, error=error, stats=ending.stats
             )
             self.bus.publish(finished)
-        for subscriber in self._managed_subscribers:
-            shutdown = getattr(subscriber, "shutdown", None)
-            if shutdown is not None:
-                await shutdown()
-        if self.connector is not None:
-            await self.connector.disconnect()
-            self.bus.publish(ConnectorDisconnected(run_id=ending.run_id))
+        async with AsyncExitStack() as rest:  # one that cannot be shut down does not keep the others from it
+            if self.connector is not None:
+                rest.push_async_callback(self._disconnect, self.connector, ending)
+            for subscriber in reversed(self._managed_subscribers):
+                if hasattr(subscriber, "shutdown"):
+                    rest.push_async_callback(subscriber.shutdown)
+
+    async def _disconnect(self, connector: Connector, ending: _Ending) -> None:
+        await connector.disconnect()
+        self.bus.publish(ConnectorDisconnected(run_id=ending.run_id))
 
     async def _on_constraint_update(self, topic: str, payload: dict[str, Any]) -> None:
         """Take a constraint message: an empty payload lifts what the scope in the topic had."""
