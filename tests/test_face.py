@@ -231,6 +231,7 @@ def test_telemetry_is_delivered_before_the_connector_goes() -> None:
     ]
 
 
+@pytest.mark.row("02-execution", "cascade.run(...)", "callable")
 def test_state_backend_may_be_a_function() -> None:
     """It is called with the id of the run, and its backend gets the result."""
     made: dict[str, InMemoryStateBackend] = {}
@@ -245,6 +246,7 @@ def test_state_backend_may_be_a_function() -> None:
     assert list(made[outcome.run_id]._results.values()) == [3]
 
 
+@pytest.mark.row("02-execution", "cascade.run(...)", "\"redis://…\"")
 def test_state_backend_in_redis_needs_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without it the error names the library, before anything runs."""
     monkeypatch.setitem(sys.modules, "redis", None)
@@ -253,6 +255,8 @@ def test_state_backend_in_redis_needs_the_library(monkeypatch: pytest.MonkeyPatc
         cs.run(add(1, 2), state_backend="redis://localhost")
 
 
+@pytest.mark.row("02-execution", "cascade.run(...)", "anything else")
+@pytest.mark.row("02-execution", "cascade.run(...)", "other text")
 @pytest.mark.parametrize(
     "backend, error, text",
     [
@@ -266,6 +270,7 @@ def test_other_state_backends_are_refused(backend: Any, error: type[Exception], 
         cs.run(add(1, 2), state_backend=backend)
 
 
+@pytest.mark.row("02-execution", "cascade.run(...)", "None")
 def test_no_state_backend_is_the_engines_own() -> None:
     """None asks for none, and a function is passed through."""
     assert cs._create_state_backend_factory(None) is None

@@ -120,7 +120,7 @@ class NodeProcessor:
         if node.cache_policy is not None:
             inputs = await self._resolve_inputs_for_cache(node, graph, state_backend)
             cached = await node.cache_policy.check(node.cache_id, inputs)
-            if cached is not None:
+            if cached is not None or await _has(node.cache_policy, node.cache_id, inputs):
                 self._publish(TaskSkipped, node, run_id, reason="CacheHit")
                 return cached
         if node.node_type == "map":
@@ -268,6 +268,11 @@ class NodeProcessor:
         if node.constraints:
             item._constraints = node.constraints
         return item
+
+
+async def _has(policy: Any, task_id: str, inputs: dict[str, Any]) -> bool:
+    """Whether a policy that can tell a stored None from nothing has one; a mock that makes up any method cannot."""
+    return hasattr(type(policy), "has") and bool(await policy.has(task_id, inputs))
 
 
 async def _awaited(awaitable: Awaitable[Any]) -> Any:

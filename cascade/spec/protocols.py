@@ -67,7 +67,11 @@ class StateBackend(Protocol):
 
 
 class CachePolicy(Protocol):
-    """Decides whether a call needs to run, and keeps what it returned."""
+    """Decides whether a call needs to run, and keeps what it returned.
+
+    A policy that can tell a stored None from nothing may have a third method, ``async has(task_id, inputs) -> bool``:
+    it is asked when ``check`` returned None.
+    """
 
     async def check(self, task_id: str, inputs: dict[str, Any]) -> Any:
         """Return the cached value, or None."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from cascade.adapters.caching import FileExistenceCache
 
 
+@pytest.mark.row("03-flow-and-policies", "Cache", "FileExistenceCache(target_path)")
 def test_an_existing_file_is_a_hit_whose_value_is_the_path(tmp_path):
     """No file, no hit; saving writes nothing."""
     target = tmp_path / "out.txt"
@@ -22,6 +25,7 @@ def test_an_existing_file_is_a_hit_whose_value_is_the_path(tmp_path):
     asyncio.run(main())
 
 
+@pytest.mark.row("03-flow-and-policies", "Cache", "FileExistenceCache(target_path)")
 def test_the_path_may_depend_on_the_inputs(tmp_path):
     """A function from inputs to a path is asked at every check; path objects become text."""
     (tmp_path / "a").write_text("")

@@ -25,6 +25,7 @@ def clock(monkeypatch):
     return made
 
 
+@pytest.mark.row("03-flow-and-policies", "Cache", "InMemoryCacheBackend()")
 def test_values_come_back_and_unknown_keys_give_none(clock):
     """None may be stored, and can be told from nothing."""
 
@@ -41,6 +42,7 @@ def test_values_come_back_and_unknown_keys_give_none(clock):
     asyncio.run(main())
 
 
+@pytest.mark.row("03-flow-and-policies", "Cache", "InMemoryCacheBackend()")
 def test_a_value_is_gone_from_the_moment_its_ttl_is_over(clock):
     """Reading an expired key removes it altogether."""
 
@@ -58,6 +60,7 @@ def test_a_value_is_gone_from_the_moment_its_ttl_is_over(clock):
     asyncio.run(main())
 
 
+@pytest.mark.row("03-flow-and-policies", "Cache", "InMemoryCacheBackend()")
 def test_setting_without_ttl_clears_an_older_ttl(clock):
     """The last write says how long a value lives."""
 

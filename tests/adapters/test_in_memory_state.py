@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from cascade.adapters.state import InMemoryStateBackend
 
 
+@pytest.mark.row("02-execution", "State backend (per run)", "clear()")
+@pytest.mark.row("02-execution", "State backend (per run)", "mark_skipped(node_id, reason) / get_skip_reason(node_id)")
+@pytest.mark.row("02-execution", "State backend (per run)", "has_result(node_id)")
+@pytest.mark.row("02-execution", "State backend (per run)", "put_result(node_id, value) / get_result(node_id)")
 def test_results_and_skip_marks_are_kept_until_cleared():
     """A stored None is told from nothing, and clear forgets both kinds."""
 

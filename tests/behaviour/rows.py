@@ -168,9 +168,9 @@ def _is_true(condition: ast.expr) -> bool:
 
 
 def _skips(statement: ast.stmt) -> bool:
-    """Return whether a statement is a bare ``pytest.skip(...)`` or ``pytest.xfail(...)``."""
+    """Return whether a statement is ``pytest.skip(...)`` or ``pytest.xfail(...)``."""
     call = statement.value if isinstance(statement, ast.Expr) else None
-    return isinstance(call, ast.Call) and _name(call.func) in ("skip", "xfail")
+    return isinstance(call, ast.Call) and ast.unparse(call.func) in ("pytest.skip", "pytest.xfail")
 
 
 def findings(rows: list[Row], marks: list[Mark]) -> list[Finding]:

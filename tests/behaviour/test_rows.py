@@ -88,6 +88,7 @@ def _found(folder: Path, source: str, name: str = "test_it.py") -> list[str]:
         "@pytest.mark.parametrize('a', [pytest.param(1, marks=[pytest.mark.row('f', 't', 'r')])])\n"
         "def test_it(a): pass",
         "@pytest.mark.row('f', 't', 'r')\ndef test_it():\n    if not there: pytest.skip('x')",
+        "@pytest.mark.row('f', 't', 'r')\ndef test_it():\n    flow.skip('x')",
     ],
 )
 def test_marks_are_found_where_they_stand(tmp_path: Path, source: str) -> None:

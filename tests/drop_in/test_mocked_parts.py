@@ -455,6 +455,12 @@ def test_a_mocked_strategy_of_an_engine_gets_keywords() -> None:
     assert spy.names == ["RunStarted", "RunFinished"]
 
 
+@pytest.mark.row(
+    "02-execution",
+    "Fast path (ours; the older one cached by cycle id and was wrong whenever arguments changed shape)",
+    "_execute_graph(target, params, active_resources, run_id, state_backend, graph, plan, "
+    "instance_map, root_input_overrides=None)",
+)
 def test_execute_graph_called_by_hand() -> None:
     """The strategy's stage loop runs a graph and plan that were made elsewhere."""
     engine, _ = engine_of()
@@ -468,6 +474,12 @@ def test_execute_graph_called_by_hand() -> None:
     assert value == "b(a)"
 
 
+@pytest.mark.row(
+    "02-execution",
+    "Fast path (ours; the older one cached by cycle id and was wrong whenever arguments changed shape)",
+    "_execute_graph(target, params, active_resources, run_id, state_backend, graph, plan, "
+    "instance_map, root_input_overrides=None)",
+)
 def test_execute_graph_overrides_the_inputs_of_its_root() -> None:
     """``root_input_overrides`` replaces arguments of the target by name and position."""
     engine, _ = engine_of()

@@ -262,6 +262,7 @@ def test_events_of_the_second_run_of_an_engine() -> None:
     assert told(spy) == [(STARTED, "a"), (FINISHED, "a", "Succeeded")] * 3
 
 
+@pytest.mark.row("05-events-and-messages", "Order", "failure")
 def test_events_of_a_failure() -> None:
     """Finished(Failed) with type and text, then RunFinished(Failed) with the same."""
 
@@ -320,6 +321,7 @@ def test_events_of_a_retry_that_fails() -> None:
     assert [event.status for event in spy.of(TaskExecutionFinished)] == ["Failed"]
 
 
+@pytest.mark.row("05-events-and-messages", "Order", "map")
 def test_events_of_a_map() -> None:
     """Started of the map, Started and Finished of each item, Finished of the map."""
 

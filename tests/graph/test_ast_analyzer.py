@@ -189,6 +189,22 @@ def outer_names(n):
     return inner
 
 
+@pytest.mark.row(
+    "02-execution",
+    "Static analysis (cascade.graph.ast_analyzer)",
+    "return a(...) if c else b(...), x = f(...); return x, return f(...).with_retry(...)",
+)
+@pytest.mark.row(
+    "02-execution",
+    "Static analysis (cascade.graph.ast_analyzer)",
+    "return f(...) inside a nested function of the body",
+)
+@pytest.mark.row("02-execution", "Static analysis (cascade.graph.ast_analyzer)", "return other.map(...)")
+@pytest.mark.row(
+    "02-execution",
+    "Static analysis (cascade.graph.ast_analyzer)",
+    "return other(...), name from closure or globals, dotted names (ns.op(...))",
+)
 @pytest.mark.parametrize(
     "analysed, targets",
     [

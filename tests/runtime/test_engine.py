@@ -94,6 +94,7 @@ def hot(request):
 # ---------------------------------------------------------------------------------------------------------- lifecycle
 
 
+@pytest.mark.row("05-events-and-messages", "Order", "one task")
 def test_events_of_one_task(hot):
     """RunStarted, Started, Finished, RunFinished, all with the run's id."""
     engine = make_engine(hot=hot)
@@ -122,6 +123,8 @@ def test_the_target_is_named(target, name):
     assert (seen[0].target_tasks, seen[0].params) == ([name], {"p": 1})
 
 
+@pytest.mark.row("04-resources-and-constraints", "Injected resources", "teardown")
+@pytest.mark.row("05-events-and-messages", "Order", "resources")
 def test_resources_are_announced_around_the_tasks():
     """Acquired dependency first, released in reverse order, before RunFinished."""
 

@@ -27,6 +27,103 @@ def test_every_event_can_be_made_of_defaults_and_not_be_changed(event_class):
         event.run_id = "other"
 
 
+@pytest.mark.row(
+    "05-events-and-messages",
+    "Event classes (cascade.runtime.events, frozen dataclasses, every field has a default)",
+    "RunStarted",
+)
+@pytest.mark.row(
+    "05-events-and-messages",
+    "Event classes (cascade.runtime.events, frozen dataclasses, every field has a default)",
+    "RunFinished",
+)
+@pytest.mark.row(
+    "05-events-and-messages",
+    "Event classes (cascade.runtime.events, frozen dataclasses, every field has a default)",
+    "TaskEvent",
+)
+@pytest.mark.row(
+    "05-events-and-messages",
+    "Event classes (cascade.runtime.events, frozen dataclasses, every field has a default)",
+    "TaskExecutionStarted",
+)
+@pytest.mark.row(
+    "05-events-and-messages",
+    "Event classes (cascade.runtime.events, frozen dataclasses, every field has a default)",
+    "TaskExecutionFinished",
+)
+@pytest.mark.row(
+    "05-events-and-messages",
+    "Event classes (cascade.runtime.events, frozen dataclasses, every field has a default)",
+    "TaskSkipped",
+)
+@pytest.mark.row(
+    "05-events-and-messages",
+    "Event classes (cascade.runtime.events, frozen dataclasses, every field has a default)",
+    "TaskRetrying",
+)
+@pytest.mark.row(
+    "05-events-and-messages",
+    "Event classes (cascade.runtime.events, frozen dataclasses, every field has a default)",
+    "TaskBlocked",
+)
+@pytest.mark.row(
+    "05-events-and-messages",
+    "Event classes (cascade.runtime.events, frozen dataclasses, every field has a default)",
+    "StaticAnalysisWarning",
+)
+@pytest.mark.row(
+    "05-events-and-messages",
+    "Event classes (cascade.runtime.events, frozen dataclasses, every field has a default)",
+    "ResourceEvent",
+)
+@pytest.mark.row(
+    "05-events-and-messages",
+    "Event classes (cascade.runtime.events, frozen dataclasses, every field has a default)",
+    "ResourceAcquired, ResourceReleased",
+)
+@pytest.mark.row(
+    "05-events-and-messages",
+    "Event classes (cascade.runtime.events, frozen dataclasses, every field has a default)",
+    "ConnectorConnected, ConnectorDisconnected",
+)
+@pytest.mark.parametrize(
+    "name, base, fields",
+    [
+        ("RunStarted", "Event", {"target_tasks": [], "params": {}}),
+        ("RunFinished", "Event", {"status": "Unknown", "duration": 0.0, "error": None}),
+        ("TaskEvent", "Event", {"task_id": "", "task_name": ""}),
+        ("TaskExecutionStarted", "TaskEvent", {}),
+        (
+            "TaskExecutionFinished",
+            "TaskEvent",
+            {"status": "Unknown", "duration": 0.0, "result_preview": None, "error": None},
+        ),
+        ("TaskSkipped", "TaskEvent", {"reason": "Unknown"}),
+        ("TaskRetrying", "TaskEvent", {"attempt": 0, "max_attempts": 0, "delay": 0.0, "error": None}),
+        ("TaskBlocked", "TaskEvent", {"reason": "Unknown"}),
+        ("StaticAnalysisWarning", "TaskEvent", {"warning_code": "", "message": ""}),
+        ("ResourceEvent", "Event", {"resource_name": ""}),
+        ("ResourceAcquired", "ResourceEvent", {}),
+        ("ResourceReleased", "ResourceEvent", {}),
+        ("ConnectorConnected", "Event", {}),
+        ("ConnectorDisconnected", "Event", {}),
+    ],
+)
+def test_classes_have_base_fields_and_defaults_of_the_table(name, base, fields):
+    """Own fields come after those of the base, in their order; fields of ours may follow."""
+    event_class, base_class = getattr(events, name), getattr(events, base)
+    inherited = [field.name for field in dataclasses.fields(base_class)]
+    own = [field.name for field in dataclasses.fields(event_class)][len(inherited) :]
+    event = event_class()
+
+    assert event_class.__bases__ == (base_class,)
+    assert own[: len(fields)] == list(fields)
+    assert set(own) <= {*fields, "stats"}
+    assert {field: getattr(event, field) for field in fields} == fields
+    assert (event.run_id, Event.__dataclass_params__.frozen) == (None, True)
+
+
 def test_defaults_are_not_shared():
     """Two events never share a list or dict made by default."""
     first, second = events.RunStarted(), events.RunStarted()

@@ -95,6 +95,11 @@ def test_a_route_that_another_node_needs_stays() -> None:
     assert flow.judge("b") is None
 
 
+@pytest.mark.row("03-flow-and-policies", "run_if and skipping", "3 #2")
+@pytest.mark.row("03-flow-and-policies", "run_if and skipping", "2 #4")
+@pytest.mark.row("03-flow-and-policies", "run_if and skipping", "2 #3")
+@pytest.mark.row("03-flow-and-policies", "run_if and skipping", "2 #2")
+@pytest.mark.row("03-flow-and-policies", "run_if and skipping", "2")
 @pytest.mark.parametrize(
     ("kind", "mark", "value", "reason"),
     [
@@ -119,6 +124,7 @@ def test_reasons(kind: EdgeType, mark: str | None, value: Any, reason: str | Non
     assert flow.judge() == reason
 
 
+@pytest.mark.row("03-flow-and-policies", "run_if and skipping", "1")
 def test_the_first_reason_wins() -> None:
     """A mark comes before conditions, these before predecessors, these before data, whatever the order of edges."""
     flow = Flow(
@@ -145,6 +151,7 @@ def test_the_first_reason_wins() -> None:
     ]
 
 
+@pytest.mark.row("03-flow-and-policies", "run_if and skipping", "3")
 def test_a_skipped_selected_route() -> None:
     """A consumer whose chosen route was skipped is skipped."""
     flow = routed()

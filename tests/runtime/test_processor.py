@@ -74,6 +74,7 @@ def test_n_retries_are_n_plus_one_attempts(hot):
         assert run(flaky().with_retry(2), engine) == 4
 
 
+@pytest.mark.row("05-events-and-messages", "Order", "retry, then success")
 def test_retries_are_announced_with_growing_delays(hot):
     """TaskRetrying counts from 1, max_attempts is n + 1, delays grow by the backoff; one Started, one Finished."""
     flaky, _ = failing(2)
@@ -91,6 +92,7 @@ def test_retries_are_announced_with_growing_delays(hot):
     assert mine[3].duration >= 0.03
 
 
+@pytest.mark.row("05-events-and-messages", "Order", "failure")
 def test_the_last_failure_is_announced(hot):
     """After the last attempt: Finished(Failed) with type and text."""
     flaky, _ = failing(9)
@@ -171,6 +173,7 @@ class Cache:
         self.saved.append(output)
 
 
+@pytest.mark.row("05-events-and-messages", "Order", "cache hit")
 def test_a_hit_skips_the_call(hot):
     """Equal calls of later runs and other engines are hits: TaskSkipped(CacheHit) only, nothing saved again."""
     cache, calls = Cache(), []
@@ -275,9 +278,32 @@ def test_failures_are_not_saved():
     assert run(flaky().with_cache(cache)) == 2
 
 
+@pytest.mark.parametrize("can_tell", [True, False])
+def test_a_stored_none_is_a_hit_where_the_policy_can_tell(hot, can_tell):
+    """A policy with a method ``has`` is asked again when it returned None; another's None is nothing."""
+
+    class Telling(Cache):
+        async def has(self, task_id, inputs):
+            return task_id in self.values
+
+    cache, calls = Telling() if can_tell else Cache(), []
+
+    @task
+    def nothing():
+        calls.append(1)
+
+    engine = make_engine(hot=hot)
+    seen = watch(engine, TaskSkipped)
+    assert [run(nothing().with_cache(cache), engine) for _ in range(3)] == [None] * 3
+
+    assert len(calls) == (1 if can_tell else 3)
+    assert [event.reason for event in seen] == (["CacheHit"] * 2 if can_tell else [])
+
+
 # ------------------------------------------------------------------------------------------------------------ amounts
 
 
+@pytest.mark.row("05-events-and-messages", "Order", "capacity wait")
 def test_two_calls_that_need_the_only_slot_take_turns():
     """The second is announced as blocked by contention and runs when the first has ended."""
     running, most = [], []
@@ -334,6 +360,7 @@ def test_a_map_refuses_inputs_of_different_lengths(hot):
         run(add.map(a=[1], b=[1, 2]), hot=hot)
 
 
+@pytest.mark.row("05-events-and-messages", "Order", "map")
 def test_map_events(hot):
     """Started(map), each item's own events, Finished(map)."""
     engine = make_engine(hot=hot, observe="steps")
@@ -346,6 +373,7 @@ def test_map_events(hot):
     assert len({event.task_id for event in seen}) == 3
 
 
+@pytest.mark.row("03-flow-and-policies", "Map", "retry")
 def test_retry_on_a_map_is_each_items_own(hot):
     """Three items that fail once each: three TaskRetrying, the map itself is not retried."""
     failed = set()
@@ -364,6 +392,30 @@ def test_retry_on_a_map_is_each_items_own(hot):
     assert [event.task_name for event in seen] == ["flaky"] * 3
 
 
+@pytest.mark.row("03-flow-and-policies", "Map", "cache")
+def test_cache_on_a_map_is_asked_for_the_map_and_for_each_item(hot):
+    """A map that is not there asks for its items, and keeps those that are new and the whole; then it is a hit."""
+    cache, calls = Cache(), []
+
+    @task
+    def work(x):
+        calls.append(x)
+        return x * x
+
+    engine = make_engine(hot=hot)
+    assert run(work(x=2).with_cache(cache), engine) == 4
+    assert run(work.map(x=[1, 2, 3]).with_cache(cache), engine) == [1, 4, 9]
+    assert calls == [2, 1, 3]
+    assert cache.saved == [4, 1, 9, [1, 4, 9]]
+    assert len(cache.asked) == 5
+
+    seen = watch(engine, TaskEvent)
+    assert run(work.map(x=[1, 2, 3]).with_cache(cache), engine) == [1, 4, 9]
+    assert names_of(seen) == ["TaskSkipped map(work)"]
+    assert calls == [2, 1, 3]
+
+
+@pytest.mark.row("03-flow-and-policies", "Map", "constraints")
 @pytest.mark.parametrize("capacity", [1, 2])
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_constraints_on_a_map_are_each_items_own(hot, kind, capacity):
@@ -497,6 +549,7 @@ def test_a_factory_that_returns_no_lazy_is_refused(hot):
         run(Factory().map(x=[1]), hot=hot)
 
 
+@pytest.mark.row("03-flow-and-policies", "Map", "run_if, after")
 def test_run_if_and_after_apply_to_the_map_node(hot):
     """A map with a false condition is skipped as a whole."""
     engine = make_engine(hot=hot)

@@ -100,6 +100,7 @@ def test_nested_inject_markers() -> None:
     assert literal[0]["k"][0] != "R"
 
 
+@pytest.mark.row("04-resources-and-constraints", "Injected resources", "marker met at call time without instance")
 def test_a_missing_resource() -> None:
     """The error names the resource."""
     with pytest.raises(ResourceNotFoundError) as caught:

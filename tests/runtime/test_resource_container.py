@@ -76,6 +76,8 @@ def world():
 # -- order and lifetime ---
 
 
+@pytest.mark.row("04-resources-and-constraints", "Injected resources", "teardown")
+@pytest.mark.row("04-resources-and-constraints", "Injected resources", "setup")
 def test_dependencies_come_first_and_teardown_is_the_reverse(world):
     """Names in order, each preceded by what it needs; every instance once; events in step."""
     world.add("b", needs=["z", "y"])
@@ -98,6 +100,7 @@ def test_dependencies_come_first_and_teardown_is_the_reverse(world):
     ]
 
 
+@pytest.mark.row("04-resources-and-constraints", "Injected resources", "setup")
 def test_the_order_does_not_depend_on_registration_or_hashing():
     """Any order of registration gives the same set-up."""
     orders = []
@@ -111,6 +114,8 @@ def test_the_order_does_not_depend_on_registration_or_hashing():
     assert orders == [[f"+{name}" for name in "abcdefgh"]] * 3
 
 
+@pytest.mark.row("04-resources-and-constraints", "Injected resources", "after teardown")
+@pytest.mark.row("04-resources-and-constraints", "Injected resources", "sharing")
 def test_what_is_active_is_shared_and_what_was_torn_down_is_made_again(world):
     """One run-scoped instance per run, one task-scoped instance per step."""
     world.add("pool")
@@ -148,6 +153,7 @@ def test_a_chain_of_any_depth_is_set_up(world):
 # -- errors ---
 
 
+@pytest.mark.row("04-resources-and-constraints", "Injected resources", "not registered")
 def test_an_unknown_resource_is_a_name_error_that_says_who_needs_it(world):
     """The text is the published one; the notes tell what to do."""
     world.add("a", needs=["b"])
@@ -183,6 +189,7 @@ def test_a_circle_is_a_typed_error_that_names_it(world, needs, cycle, scopes):
     assert world.log == []
 
 
+@pytest.mark.row("04-resources-and-constraints", "Injected resources", "setup raises")
 def test_a_failing_setup_leaves_the_others_to_be_torn_down(world):
     """What was set up before the failure ends with the stack."""
 
@@ -250,6 +257,7 @@ def test_a_resource_cannot_swallow_the_error(world, kind):
     assert world.active == {}
 
 
+@pytest.mark.row("04-resources-and-constraints", "Injected resources", "teardown raises")
 def test_a_failing_teardown_ends_the_run_after_the_others(world):
     """The others are still torn down, and everything counts as released."""
 
@@ -493,6 +501,7 @@ def function_with_default(a, b=inject("default"), *, c=inject("keyword"), d=3):
     """A function whose signature asks for two resources."""
 
 
+@pytest.mark.row("04-resources-and-constraints", "Injected resources", "need")
 def test_scan_finds_markers_in_bindings_however_nested():
     """Lists, tuples and dict values are searched; sets, dict keys and other objects are not."""
     bindings = {
@@ -539,6 +548,7 @@ def test_scan_reads_injects_then_signature_then_function():
     assert container.scan(graph_of(by_list)) == set()
 
 
+@pytest.mark.row("04-resources-and-constraints", "Injected resources", "need")
 def test_scan_looks_through_a_map_at_its_factory():
     """What the items of a map inject is set up like any other task's, and so are markers among its inputs."""
     container = World().container

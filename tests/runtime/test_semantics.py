@@ -806,6 +806,8 @@ def test_a_steps_state_writes_through_only_if_its_scope_says_so() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.row("00-index", "Where the two versions disagree", "state_backend.clear")
+@pytest.mark.row("02-execution", "State backend (per run)", "clear()")
 @pytest.mark.parametrize("clear", [None, "sync", "async"])
 def test_a_backend_need_not_be_clearable(clear: str | None) -> None:
     """``clear`` may be absent, plain or a coroutine function; steps go on either way."""

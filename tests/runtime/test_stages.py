@@ -187,6 +187,7 @@ async def until(condition: Any) -> None:
     raise AssertionError("it never held")
 
 
+@pytest.mark.row("05-events-and-messages", "Order", "pause")
 def test_a_deferred_node_holds_up_nobody_and_is_announced_once(hot: bool) -> None:
     """Others of the stage run; a wake-up that changes nothing for it announces nothing; then it runs."""
     notes = Notes()
@@ -210,6 +211,7 @@ def test_a_deferred_node_holds_up_nobody_and_is_announced_once(hot: bool) -> Non
     assert notes.log[-1] == "paused"
 
 
+@pytest.mark.row("05-events-and-messages", "Order", "pause")
 def test_each_blocking_period_is_announced(hot: bool) -> None:
     """A node that was admitted and is denied again in a later step is announced again."""
     notes = Notes()
@@ -496,6 +498,7 @@ def test_cancelling_a_run_cancels_and_awaits_its_nodes(hot: bool) -> None:
 # --------------------------------------------------------------------------------------------- targets without value
 
 
+@pytest.mark.row("02-execution", "Stage loop", "skipped otherwise")
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
@@ -516,12 +519,14 @@ def test_a_skipped_target_is_an_error_that_says_why(hot: bool, make: Any, reason
         assert caught.value.arg_name == "<Target Output>"
 
 
+@pytest.mark.row("02-execution", "Stage loop", "skipped with reason UpstreamSkipped_Sequence")
 @pytest.mark.parametrize("make", [one, lambda: ident.map(x=[1])])
 def test_a_target_after_a_skipped_predecessor_is_none(hot: bool, make: Any) -> None:
     """``UpstreamSkipped_Sequence`` is the one reason that ends the run without an error."""
     assert run(make().after(one().run_if(False)), hot=hot) is None
 
 
+@pytest.mark.row("02-execution", "Stage loop", "never produced")
 def test_a_plan_without_the_target_is_a_key_error(hot: bool) -> None:
     """A custom solver that forgets the target: KeyError "did not produce a result"."""
 
@@ -563,6 +568,7 @@ def test_skip_marks_end_with_their_step(hot: bool, transient: bool) -> None:
     assert seen == [None, [4, 4], [3, 3], [2, 2], [1, 1]]
 
 
+@pytest.mark.row("05-events-and-messages", "Order", "skipped")
 def test_events_of_a_skipped_node_are_its_skip_alone(hot: bool) -> None:
     """TaskSkipped only: neither Started nor Finished."""
     engine = make_engine(hot=hot, observe="steps")

@@ -172,6 +172,7 @@ def counted(target, **options):
     return value, solver.calls, build.call_count
 
 
+@pytest.mark.row("02-execution", "Plan cache", "argument-less task that tail-calls itself once")
 def test_a_task_that_calls_itself_once_is_planned_once(hot):
     """An argument-less task that tail-calls itself once: one build, one plan."""
     calls = []
@@ -184,6 +185,11 @@ def test_a_task_that_calls_itself_once_is_planned_once(hot):
     assert counted(again(), hot=hot) == ("done", 1, 1)
 
 
+@pytest.mark.row(
+    "02-execution",
+    "Plan cache",
+    "the same with an equal dependency rebuilt each time, the first call included",
+)
 def test_an_equal_dependency_rebuilt_each_time_is_planned_once(hot):
     """The same with an equal dependency in every call, the first included: one build, one plan."""
     calls = []
@@ -196,11 +202,17 @@ def test_an_equal_dependency_rebuilt_each_time_is_planned_once(hot):
     assert counted(again(one()), hot=hot) == ("done", 1, 1)
 
 
+@pytest.mark.row("02-execution", "Plan cache", "countdown(2) → 1 → 0")
 def test_a_countdown_is_planned_once(hot):
     """``countdown(2)``: one build, one plan."""
     assert counted(countdown(2), hot=hot) == ("end", 1, 1)
 
 
+@pytest.mark.row(
+    "02-execution",
+    "Plan cache",
+    "loop whose first call has a literal (or nothing), later ones a lazy in that slot",
+)
 @pytest.mark.parametrize("first", ["nothing", "literal"])
 def test_a_lazy_in_place_of_a_literal_is_a_second_structure(hot, first):
     """A loop whose first call has a literal or nothing, later ones a lazy in that slot: two builds, two plans."""
@@ -214,6 +226,7 @@ def test_a_lazy_in_place_of_a_literal_is_a_second_structure(hot, first):
     assert counted(target, hot=hot) == (1, 2, 2)
 
 
+@pytest.mark.row("02-execution", "Plan cache", "loop whose first call has a lazy, later ones the resolved value")
 def test_a_literal_in_place_of_a_lazy_is_a_second_structure(hot):
     """A loop whose first call has a lazy, later ones the resolved value: exactly two builds and two plans."""
 
@@ -224,6 +237,7 @@ def test_a_literal_in_place_of_a_lazy_is_a_second_structure(hot):
     assert counted(loop(5, one()), hot=hot) == (1, 2, 2)
 
 
+@pytest.mark.row("02-execution", "Plan cache", "two runs of add(1,2) and add(3,4) on one engine [L]")
 def test_two_runs_of_one_structure_are_planned_once(hot):
     """``add(1, 2)`` and ``add(3, 4)`` on one engine: one plan."""
     solver = CountingSolver()
@@ -338,6 +352,11 @@ def test_a_plan_with_shadow_nodes_is_accepted(hot):
     assert run(ping(5), make_engine(One(), hot=hot)) == "end"
 
 
+@pytest.mark.row(
+    "02-execution",
+    "Fast path (ours; the older one cached by cycle id and was wrong whenever arguments changed shape)",
+    "_cycle_cache",
+)
 def test_caches_are_bounded_and_read_as_dicts():
     """Programs and plans are kept by key, the least recently used dropped beyond the bound."""
     engine = make_engine()
@@ -482,6 +501,7 @@ class Recording(InMemoryStateBackend):
         await super().clear()
 
 
+@pytest.mark.row("02-execution", "State backend (per run)", "clear()")
 def test_a_durable_backend_gets_every_call(hot):
     """A backend that is not transient sees what the cold tier sees: each result, and a clear before each next step."""
     log = []
@@ -692,6 +712,11 @@ def test_task_scoped_resources_live_for_a_step(hot):
 # -------------------------------------------------------------------------------------------------------- hot adapter
 
 
+@pytest.mark.row(
+    "02-execution",
+    "Fast path (ours; the older one cached by cycle id and was wrong whenever arguments changed shape)",
+    "_execute_hot_node(...)",
+)
 def test_the_strategys_node_method_runs_one_node():
     """``_execute_hot_node`` of the strategy: arguments by index, call, store."""
 
@@ -722,6 +747,7 @@ def task_events(target, engine, types=None):
     return names_of(seen)
 
 
+@pytest.mark.row("05-events-and-messages", "Order", "tail call")
 def test_steps_are_observed_one_by_one_when_asked(hot):
     """``observe="steps"`` publishes exactly the cold tier's events."""
     expected = ["RunStarted"]
@@ -735,6 +761,7 @@ def test_steps_are_observed_one_by_one_when_asked(hot):
     engine.graph_strategy.observe = "steps"
 
 
+@pytest.mark.row("05-events-and-messages", "Order", "tail call")
 def test_hot_steps_publish_their_target_at_the_end():
     """By default a cold step publishes all its events, hot ones the target's Started and Finished at the end."""
     engine = make_engine()
@@ -766,6 +793,7 @@ def test_a_hot_failure_is_published():
     assert (seen[-1].status, seen[-1].error) == ("Failed", "ValueError: floor")
 
 
+@pytest.mark.row("05-events-and-messages", "Order", "retry, then success")
 def test_a_hot_retry_publishes_one_start_and_one_finish():
     """Retry, then success: Started, Retrying(1), Finished(Succeeded), in the hot tier as in the cold."""
     failures = iter([False, True, False, True])

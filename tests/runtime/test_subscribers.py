@@ -46,6 +46,16 @@ class MessageRecorder:
         self.seen.append(("error", msg_id, data))
 
 
+@pytest.mark.row("05-events-and-messages", "Subscribers", "RunStarted")
+@pytest.mark.row("05-events-and-messages", "Subscribers", "RunStarted with params")
+@pytest.mark.row("05-events-and-messages", "Subscribers", "RunFinished ok / failed")
+@pytest.mark.row("05-events-and-messages", "Subscribers", "TaskExecutionStarted")
+@pytest.mark.row("05-events-and-messages", "Subscribers", "TaskExecutionFinished ok / failed")
+@pytest.mark.row("05-events-and-messages", "Subscribers", "TaskSkipped")
+@pytest.mark.row("05-events-and-messages", "Subscribers", "TaskRetrying")
+@pytest.mark.row("05-events-and-messages", "Subscribers", "StaticAnalysisWarning")
+@pytest.mark.row("05-events-and-messages", "Subscribers", "ConnectorConnected / Disconnected")
+@pytest.mark.row("05-events-and-messages", "Subscribers", "TaskBlocked")
 @pytest.mark.parametrize(
     "event, messages",
     [

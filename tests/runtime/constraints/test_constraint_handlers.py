@@ -35,6 +35,21 @@ def rate_limit(scope="global", **params):
     return GlobalConstraint("id", scope, "rate_limit", params)
 
 
+@pytest.mark.row(
+    "04-resources-and-constraints",
+    "Global constraints: GlobalConstraint(id, scope, type, params, expires_at=None)",
+    "anything else (project:…)",
+)
+@pytest.mark.row(
+    "04-resources-and-constraints",
+    "Global constraints: GlobalConstraint(id, scope, type, params, expires_at=None)",
+    "task:<pattern>",
+)
+@pytest.mark.row(
+    "04-resources-and-constraints",
+    "Global constraints: GlobalConstraint(id, scope, type, params, expires_at=None)",
+    "global",
+)
 @pytest.mark.parametrize(
     "scope, name, is_match",
     [
@@ -92,6 +107,11 @@ def test_a_rate_that_cannot_be_read_is_reported_and_means_one_per_second(reports
     assert set(data) == {"constraint_type", "raw_value", "error"}
 
 
+@pytest.mark.row(
+    "04-resources-and-constraints",
+    "Global constraints: GlobalConstraint(id, scope, type, params, expires_at=None)",
+    "rate_limit",
+)
 def test_the_default_rate_is_one_per_second_and_a_tiny_capacity_is_one_token(reports, clock):
     """Whatever was asked for, a bucket can admit something."""
     handler, manager = RateLimitConstraintHandler(), ConstraintManager(ResourceManager())
@@ -103,6 +123,21 @@ def test_the_default_rate_is_one_per_second_and_a_tiny_capacity_is_one_token(rep
     assert [data["raw_value"] for _, data in reports] == ["lots"]
 
 
+@pytest.mark.row(
+    "04-resources-and-constraints",
+    "Global constraints: GlobalConstraint(id, scope, type, params, expires_at=None)",
+    "rate_limit",
+)
+@pytest.mark.row(
+    "04-resources-and-constraints",
+    "Global constraints: GlobalConstraint(id, scope, type, params, expires_at=None)",
+    "concurrency",
+)
+@pytest.mark.row(
+    "04-resources-and-constraints",
+    "Global constraints: GlobalConstraint(id, scope, type, params, expires_at=None)",
+    "pause",
+)
 def test_handlers_pass_over_nodes_outside_their_scope(clock):
     """Asked directly, a handler grants a node that its constraint does not cover, and wants nothing of it."""
     manager = ConstraintManager(ResourceManager())

@@ -81,6 +81,11 @@ def custom(scope="global", id="c", **kwargs):
 # -- what is in force ---
 
 
+@pytest.mark.row(
+    "04-resources-and-constraints",
+    "Global constraints: GlobalConstraint(id, scope, type, params, expires_at=None)",
+    "pause",
+)
 def test_a_pause_denies_its_scope_until_it_is_removed(manager):
     """Removal is by scope, of all types."""
     manager.update_constraint(pause("task:a"))
@@ -111,6 +116,11 @@ def test_the_last_write_wins_for_one_scope_and_type_and_for_one_id(manager):
     assert list(manager.resource_manager._capacity) == ["constraint:concurrency:task:b"]
 
 
+@pytest.mark.row(
+    "04-resources-and-constraints",
+    "Global constraints: GlobalConstraint(id, scope, type, params, expires_at=None)",
+    "concurrency",
+)
 def test_concurrency_becomes_a_resource_of_its_scope(manager):
     """Each matching node needs one of a resource that has the limit as capacity; the default limit is 1."""
     name = "constraint:concurrency:task:a*"
@@ -180,6 +190,11 @@ def test_a_malformed_constraint_changes_nothing(manager):
     assert manager.epoch == epoch
 
 
+@pytest.mark.row(
+    "04-resources-and-constraints",
+    "Global constraints: GlobalConstraint(id, scope, type, params, expires_at=None)",
+    "other",
+)
 def test_unknown_types_are_ignored_until_a_handler_comes(manager):
     """A constraint of a type nobody handles has no effect; a handler registered later takes it up."""
     manager.update_constraint(custom())
@@ -258,6 +273,11 @@ def test_a_custom_handler_that_denies_returns_the_tokens(manager, clock):
     clock.run(main())
 
 
+@pytest.mark.row(
+    "04-resources-and-constraints",
+    "Global constraints: GlobalConstraint(id, scope, type, params, expires_at=None)",
+    "rate_limit",
+)
 def test_two_at_once_then_one_per_fifth_of_a_second(manager, clock):
     """A rate of 5/s with capacity 2 admits in that rhythm, through wake-ups that the limiter asks for."""
 

@@ -105,6 +105,7 @@ def test_the_warning_comes_once_for_each_task_of_a_strategy(hot: bool) -> None:
     assert len(warnings) == 1
 
 
+@pytest.mark.row("05-events-and-messages", "Order", "warning")
 def test_the_warning_comes_before_anything_of_its_step(hot: bool) -> None:
     """It is published before resources are set up and before any task of the step starts, wherever the task stands."""
 
