@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from importlib import import_module
-from typing import Any, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
-from cascade.adapters.executors.local import LocalExecutor
-from cascade.adapters.solvers.native import NativeSolver
-from cascade.common.messaging.bus import bus
-from cascade.common.renderers import CliRenderer, JsonRenderer
-from cascade.runtime.bus import MessageBus
-from cascade.runtime.engine import Engine
 from cascade.runtime.stats import Outcome
-from cascade.runtime.subscribers import HumanReadableLogSubscriber, TelemetrySubscriber
 from cascade.spec.lazy_types import LazyResult
 from cascade.spec.protocols import Connector, StateBackend
+
+if TYPE_CHECKING:
+    from cascade.app import CascadeApp
 
 __all__ = ["arun", "run", "run_outcome"]
 
@@ -76,9 +71,7 @@ def run(
         ValueError, TypeError: ``state_backend`` is nothing of the above, or the target cannot run.
         Exception: whatever a task raised, unchanged.
     """
-    _refuse_running_loop("run")
-    engine = _engine(system_resources, log_level, log_format, connector, state_backend)
-    return asyncio.run(_closing(engine, engine.run(target, params)))
+    return _app(target, params, system_resources, log_level, log_format, connector, state_backend).run()
 
 
 async def arun(
@@ -91,8 +84,7 @@ async def arun(
     state_backend: str | _Factory | None = None,
 ) -> Any:
     """Do what :func:`run` does, inside a running event loop."""
-    engine = _engine(system_resources, log_level, log_format, connector, state_backend)
-    return await _closing(engine, engine.run(target, params))
+    return await _app(target, params, system_resources, log_level, log_format, connector, state_backend).arun()
 
 
 def run_outcome(
@@ -109,53 +101,13 @@ def run_outcome(
     Raises:
         RuntimeError, ImportError, ValueError, TypeError: as :func:`run`, before anything runs.
     """
-    _refuse_running_loop("run_outcome")
-    engine = _engine(system_resources, log_level, log_format, connector, state_backend)
-    return asyncio.run(_closing(engine, engine.run_outcome(target, params)))
+    return _app(target, params, system_resources, log_level, log_format, connector, state_backend).run_outcome()
 
 
-def _refuse_running_loop(name: str) -> None:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return
-    there = "await cascade.arun(...)" if name == "run" else "await engine.run_outcome(...)"
-    raise RuntimeError(
-        f"cascade.{name}() uses asyncio.run(), which cannot be called from a running event loop; {there} there"
-    )
+def _app(*arguments: Any) -> CascadeApp:
+    from cascade.app import CascadeApp  # it takes the state backends from here
 
-
-def _engine(
-    system_resources: dict[str, Any] | None,
-    log_level: str,
-    log_format: str,
-    connector: Connector | None,
-    state_backend: str | _Factory | None,
-) -> Engine:
-    """Put an engine together that tells people what it does."""
-    factory = _create_state_backend_factory(state_backend)
-    event_bus = MessageBus()
-    is_json = log_format == "json"
-    bus.set_renderer(JsonRenderer(min_level=log_level) if is_json else CliRenderer(bus.store, min_level=log_level))
-    HumanReadableLogSubscriber(event_bus)
-    engine = Engine(
-        solver=NativeSolver(),
-        executor=LocalExecutor(),
-        bus=event_bus,
-        state_backend_factory=factory,
-        system_resources=system_resources,
-        connector=connector,
-    )
-    if connector is not None:
-        engine.add_subscriber(TelemetrySubscriber(event_bus, connector))
-    return engine
-
-
-async def _closing(engine: Engine, running: Coroutine[Any, Any, T]) -> T:
-    try:
-        return await running
-    finally:
-        engine.executor.close()  # type: ignore[attr-defined]
+    return CascadeApp(*arguments)
 
 
 def _create_state_backend_factory(backend_spec: str | _Factory | None) -> _Factory | None:

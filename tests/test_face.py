@@ -134,7 +134,7 @@ def test_the_executor_is_closed_with_the_run(monkeypatch: pytest.MonkeyPatch) ->
             super().close()
             open_ones.remove(self)
 
-    monkeypatch.setattr("cascade._face.LocalExecutor", Executor)
+    monkeypatch.setattr("cascade.app.LocalExecutor", Executor)
 
     assert cs.run(add(1, 2)) == 3
     assert cs.run_outcome(fail(LookupError("gone"))).status == "Failed"

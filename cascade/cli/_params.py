@@ -12,7 +12,7 @@ from cascade.context import get_current_context
 from cascade.internal.inputs import _get_param_value
 from cascade.spec.input import ParamSpec
 
-__all__ = ["read_params"]
+__all__ = ["read_params", "read_value"]
 
 _TRUTH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
@@ -38,14 +38,20 @@ def read_params(given: Sequence[tuple[str, str]], target: Any) -> dict[str, Any]
 
 def _value(spec: ParamSpec, text: str) -> Any:
     try:
-        return _read(spec.type, text)
+        return read_value(spec.type, text)
     except (TypeError, ValueError) as error:
         kind = getattr(spec.type, "__name__", spec.type)
         raise CommandError(f"--param {spec.name}={text}: not a value of type {kind} ({error})") from error
 
 
-def _read(kind: Any, text: str) -> Any:
-    if kind is str:
+def read_value(kind: Any, text: str) -> Any:
+    """Return what a text says as a value of a type, or what a function makes of it; containers are written as JSON.
+
+    Raises:
+        ValueError: the text is no value of that type.
+        Exception: whatever the type or function raises.
+    """
+    if kind is str or not callable(kind):
         return text
     if kind is bool:
         if text.lower() not in _TRUTH:
