@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,10 +10,9 @@ from cascade.cli._errors import CommandError
 from cascade.context import get_current_context
 from cascade.internal.inputs import _get_param_value
 from cascade.spec.input import ParamSpec
+from cascade.tools._texts import read_value
 
-__all__ = ["read_params", "read_value"]
-
-_TRUTH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+__all__ = ["read_params"]
 
 
 def read_params(given: Sequence[tuple[str, str]], target: Any) -> dict[str, Any]:
@@ -42,27 +40,6 @@ def _value(spec: ParamSpec, text: str) -> Any:
     except (TypeError, ValueError) as error:
         kind = getattr(spec.type, "__name__", spec.type)
         raise CommandError(f"--param {spec.name}={text}: not a value of type {kind} ({error})") from error
-
-
-def read_value(kind: Any, text: str) -> Any:
-    """Return what a text says as a value of a type, or what a function makes of it; containers are written as JSON.
-
-    Raises:
-        ValueError: the text is no value of that type.
-        Exception: whatever the type or function raises.
-    """
-    if kind is str or not callable(kind):
-        return text
-    if kind is bool:
-        if text.lower() not in _TRUTH:
-            raise ValueError("write true or false")
-        return _TRUTH[text.lower()]
-    if kind in (list, dict):
-        value = json.loads(text)
-        if not isinstance(value, kind):
-            raise ValueError(f"this is JSON for a {type(value).__name__}")
-        return value
-    return kind(text)
 
 
 def _read_by(target: Any) -> list[str]:

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import cascade
-from cascade.cli._params import read_value
 from cascade.context import get_current_context
 from cascade.spec.input import ParamSpec
+from cascade.tools._texts import read_value
 
 try:
     import typer

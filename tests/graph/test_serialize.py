@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from cascade.graph.build import build_graph
 from cascade.graph.model import Edge, EdgeType, Graph, Node
 from cascade.graph.serialize import from_json, graph_from_dict, graph_to_dict, to_json
 from cascade.spec.constraint import ResourceConstraint
@@ -381,3 +384,166 @@ def test_malformed_data() -> None:
         graph_from_dict({"nodes": []})
     with pytest.raises(ValueError, match="node 'x' lacks 'structural_id'"):
         graph_from_dict({"nodes": [{"name": "x"}], "edges": []})
+
+
+def test_a_built_graph_survives() -> None:
+    """What the builder made of calls, maps, routers and lazy amounts is stored and loaded with equal text."""
+    selector, amount = triple(0), triple(1)
+    target: Any = later(Router(selector, {"x": triple(2)}), r=[triple.map(x=[1, 2]), triple(3)])
+    target.with_constraints(cpu=amount, gpu=1).with_retry(2, 0.5, 2.0)
+    graph, _ = build_graph(target)
+    back = there_and_back(graph)
+
+    assert to_json(back) == to_json(graph)
+    assert [(n.structural_id, n.template_id, n.name) for n in back.nodes] == [
+        (n.structural_id, n.template_id, n.name) for n in graph.nodes
+    ]
+    assert back.nodes[-1].constraints.requirements["cpu"]._uuid == amount._uuid  # type: ignore[union-attr]
+    assert {node.callable_obj or node.mapping_factory for node in back.nodes} == {triple.func, later.func}
+
+
+def test_a_long_chain_survives() -> None:
+    """Depth of an expression is no depth of the text."""
+    target: Any = triple(0)
+    for _ in range(20_000):
+        target = triple(target)
+    graph, _ = build_graph(target)
+
+    assert len(there_and_back(graph).nodes) == 20_001
+
+
+# ------------------------------------------------------------------------------------------------------ hostile texts
+
+
+def test_allow_says_where_functions_may_come_from() -> None:
+    """With it, functions of other modules stay where they are, imported or not."""
+    with pytest.raises(ValueError, match="module 'os' is not one of those that are allowed"):
+        graph_from_dict(stored("os", "system"), allow=[__name__])
+    with pytest.raises(ValueError, match="is not one of those that are allowed"):
+        graph_from_dict(stored(__name__, "double"), allow=[])
+    with pytest.raises(ValueError, match="is not one of those that are allowed"):
+        graph_from_dict(stored(__name__ + "x", "double"), allow=[__name__])
+
+    assert graph_from_dict(stored(__name__, "double"), allow=__name__).nodes[0].callable_obj is double
+
+
+class Proxy:
+    """Answers every question with code of its own."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise AssertionError(f"asked for {name}")
+
+    def __call__(self) -> Any:
+        raise AssertionError("called")
+
+
+class Watching(type):
+    """Its classes answer questions about themselves with code of their own."""
+
+    def __getattr__(cls, name: str) -> Any:
+        raise AssertionError(f"asked for {name}")
+
+
+class Watched(metaclass=Watching):
+    pass
+
+
+proxy = Proxy()
+
+
+def test_loading_asks_objects_nothing() -> None:
+    """Not even for their class: it is told by their type alone."""
+    with pytest.raises(ValueError, match="there is a Proxy under that name"):
+        graph_from_dict(stored(__name__, "proxy"))
+    assert graph_from_dict(stored(__name__, "Watched")).nodes[0].callable_obj is Watched
+    assert graph_from_dict(stored("builtins", "len")).nodes[0].callable_obj is len
+
+
+DEEP = "[" * 900 + "]" * 900
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", "nul", "3", "[]", "null", "NaN", '"nodes"', "[" * 100_000, '{"a":' * 100_000, "1" * 5_000),
+        f'{{"nodes": {DEEP}, "edges": []}}',
+        f'{{"nodes": [{{"name": "n", "structural_id": "i", "input_bindings": {{"0": {DEEP}}}}}], "edges": []}}',
+    ],
+    ids=range(13),
+)
+def test_texts_that_hold_no_graph(text: str) -> None:
+    """A ValueError, whatever the text."""
+    with pytest.raises(ValueError):
+        from_json(text)
+
+
+MODEL: dict[str, Any] = {
+    "nodes": [
+        {
+            "structural_id": "a",
+            "template_id": "t",
+            "name": "n",
+            "node_type": "task",
+            "input_bindings": {"0": [{"__lazy_ref": "u"}, {"__inject": "r"}], "1": {"__plain": {"__router": 0}}},
+            "callable": {"module": __name__, "qualname": "double"},
+            "retry_policy": {"max_attempts": 1, "delay": 0.5, "backoff": 1.0},
+            "constraints": {"cpu": {"__lazy_ref": "u"}},
+            "param_spec": {"name": "p", "default": 1, "type_name": "int", "description": "d"},
+        },
+        {"structural_id": "b", "name": "m", "mapping_factory": {"module": __name__, "qualname": "triple"}},
+    ],
+    "edges": [
+        {"source_id": "a", "target_id": "b", "arg_name": "0", "edge_type": "DATA", "router_index": 0},
+    ],
+    "routers": [{"selector_id": "s", "routes": {"x": "u"}, "typed_routes": [[1, "u"]], "literal_routes": [["y", 2]]}],
+}
+
+junk = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | st.sampled_from(["os", "system"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*"abx01", "__router"]), inner),
+    max_leaves=5,
+)
+
+
+def places(value: Any) -> list[tuple[Any, Any]]:
+    """Returns every container with each key or index of it, outermost first."""
+    keys: list[Any] = list(value) if isinstance(value, dict) else []
+    if isinstance(value, list):
+        keys = list(range(len(value)))
+    return [(value, key) for key in keys] + [place for key in keys for place in places(value[key])]
+
+
+@settings(max_examples=500)
+@given(st.data())
+def test_any_wrong_part_is_a_value_error(data: st.DataObject) -> None:
+    """Whichever parts of a stored graph are replaced or left out: a graph or a ValueError."""
+    model = json.loads(json.dumps(MODEL))
+    for _ in range(data.draw(st.integers(1, 3))):
+        container, key = data.draw(st.sampled_from(places(model) or [({"x": 0}, "x")]))
+        if data.draw(st.booleans()):
+            container[key] = data.draw(junk)
+        else:
+            del container[key]
+    try:
+        graph = from_json(json.dumps(model), allow=[__name__])
+    except ValueError:
+        return
+    assert isinstance(graph, Graph)
+
+
+def test_the_model_of_that_is_right() -> None:
+    """Unchanged it is a graph, and every field is used."""
+    back = graph_from_dict(MODEL)
+
+    assert back.nodes[0].input_bindings["1"] == {"__router": 0}
+    assert back.edges[0].router.routes[1]._uuid == "u"  # type: ignore[union-attr]
+
+
+def test_what_is_nested_too_deeply_cannot_be_stored() -> None:
+    """The error names the argument."""
+    deep: list[Any] = []
+    for _ in range(5_000):
+        deep = [deep]
+
+    with pytest.raises(ValueError, match="argument 'x' of node 'a' cannot be stored: it is nested too deeply"):
+        to_json(graph_of(node("a", input_bindings={"x": deep})))
