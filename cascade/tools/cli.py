@@ -19,7 +19,7 @@ from cascade.tools._texts import read_value
 try:
     import typer
 except ImportError:  # said when a command line is made
-    typer = None
+    typer = None  # type: ignore[assignment]
 
 __all__ = ["create_cli"]
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from cascade.graph.build import build_graph
-from cascade.graph.model import EdgeType, Graph, Node
+from cascade.graph.model import Edge, EdgeType, Graph, Node
 from cascade.spec.lazy_types import LazyResult, MappedLazyResult
 from cascade.spec.resource import Inject
 from cascade.spec.routing import Router
@@ -73,10 +73,9 @@ class LispTranspiler:
                 self._conditions[target] = edge.source
             elif edge.edge_type is EdgeType.SEQUENCE:
                 self._predecessors.setdefault(target, []).append(edge.source)
-            elif edge.edge_type is EdgeType.DATA:
-                key = re.split(r"[.\[]", edge.arg_name, maxsplit=1)[0]
-                if key not in edge.target.input_bindings:  # otherwise it lies in that container
-                    self._arguments.setdefault(target, {})[key] = edge.router or edge.source
+            elif edge.edge_type is EdgeType.DATA and _is_argument(edge):
+                value = edge.source if edge.router is None else edge.router
+                self._arguments.setdefault(target, {})[edge.arg_name] = value
 
     def transpile(self, target_node: Node) -> str:
         """Return the expression of a node.
@@ -98,12 +97,12 @@ class LispTranspiler:
 
     def _positional(self, node: Node) -> list[Any]:
         known = {**node.input_bindings, **self._arguments.get(id(node), {})}
-        return [known[key] for key in sorted(filter(str.isdigit, known), key=int)]
+        return [known[key] for key in sorted(filter(str.isdecimal, known), key=int)]
 
     def _keywords(self, node: Node) -> dict[str, Any]:
         known = {**node.input_bindings, **self._arguments.get(id(node), {})}
         order = node.call.keywords if node.call is not None else known
-        return {key: known[key] for key in order if not key.isdigit()}
+        return {key: known[key] for key in order if not key.isdecimal()}
 
     def _options(self, node: Node) -> Iterator[tuple[str, Any]]:
         """What is said about a call beside its arguments."""
@@ -221,6 +220,12 @@ class _Left:
 
     def __init__(self, container: int) -> None:
         self.container = container
+
+
+def _is_argument(edge: Edge) -> bool:
+    """Whether an edge brings an argument, and not a part of one: the path to a part has dots or brackets."""
+    call = edge.target.call
+    return not re.search(r"[.\[]", edge.arg_name) or (call is not None and edge.arg_name in call.keywords)
 
 
 def _items(value: Any) -> Iterable[Any] | None:

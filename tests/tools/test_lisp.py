@@ -29,6 +29,7 @@ def test_a_call_is_a_list() -> None:
     assert to_lisp(roll_dice()) == "(roll-dice)"
     assert to_lisp(pair(1, roll_dice(2), 3, z_y=roll_dice(), a=4)) == "(pair 1 (roll-dice 2) 3 :z-y (roll-dice) :a 4)"
     assert to_lisp(cs.task(lambda: None, name="My Task")()) == "(my-task)"
+    assert to_lisp(pair(**{"a.b": roll_dice(), "a": [roll_dice(1)]})) == "(pair :a.b (roll-dice) :a `(,(roll-dice 1)))"
 
 
 @pytest.mark.parametrize(
@@ -160,6 +161,7 @@ def test_an_argument_that_contains_itself_is_refused() -> None:
     assert to_lisp(pair([shared, shared])) == "(pair '((1) (1)))"
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_levels_are_written() -> None:
     """Of calls and of lists: depth is no matter of the stack."""
     target: Any = roll_dice()

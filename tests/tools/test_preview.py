@@ -162,6 +162,7 @@ def test_arguments_that_cannot_be_shown_are_named(capsys: pytest.CaptureFixture[
         deep = deep[0]
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_levels_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     """Depth is no matter of the stack."""
     target: Any = load("x")

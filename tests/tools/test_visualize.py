@@ -236,6 +236,7 @@ def test_any_name_gives_a_text_that_can_be_read(name: str, key: str, resource: s
     assert picture.labels()[-1] == f"{shown}\n(task)"
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_levels_are_drawn() -> None:
     """Depth is no matter of the stack."""
     target: Any = load("x")
