@@ -156,12 +156,12 @@ class Step:
             for one in markers([node.args, node.kwargs]):  # what was skipped counts before a choice of no route
                 with suppress(NoRoute):
                     self.value(one, {})
-            args, kwargs = self.value([node.args, node.kwargs], {})
         except Missing as reason:
             self.skipped[node] = reason.args
             return
         if any(type(one) in LAZY and self.node_of[one] not in self.results for one in node.amounts.values()):
             raise Missing(node.task)
+        args, kwargs = self.value([node.args, node.kwargs], {})
         policy, key = node.lazy._cache_policy, None
         shown, named = self.value([node.args, node.kwargs], {})  # not the containers that the function may change
         inputs = {**{str(i): one for i, one in enumerate(shown)}, **named}
