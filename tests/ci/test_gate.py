@@ -72,7 +72,7 @@ def test_slowdown_fails(baseline: Path, plant: Callable[..., None], capsys: pyte
     assert gate.main(["--baseline", str(baseline)]) == 1
     told = capsys.readouterr()
     assert "SLOWER  made" in told.out
-    assert "gate: made fell to 67% of its recorded speed at best" in told.err
+    assert "gate: made fell to 67% of its recorded speed, at best" in told.err
 
 
 def test_slowdown_by_the_yardstick_fails(baseline: Path, plant: Callable[..., None]) -> None:

@@ -161,7 +161,7 @@ def test_slower_workflow_fails(flows: Flows) -> None:
     code, out, err = flows.gate()
 
     assert code == 1
-    assert err == "cascade: main fell to 67% of its recorded speed at best\n"
+    assert err == "cascade: main fell to 67% of its recorded speed, at best\n"
     assert "SLOWER  main" in out
     assert "ok      other" in out
     assert out.endswith("1 of 2 rows beyond its limit\n")
