@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import BuiltinFunctionType, FunctionType, MethodDescriptorType, MethodType, WrapperDescriptorType
@@ -154,7 +154,7 @@ class Loader:
         if issubclass(kind, Task):
             return found.func, found.mode
         if issubclass(kind, _CALLABLES):
-            return found, None  # type: ignore[no-any-return]
+            return found, None
         raise ValueError(f"Could not restore function '{module}.{qualname}': {self._problem(module, found)}")
 
     def _may_use(self, module: str) -> bool:
@@ -194,10 +194,10 @@ def _checked(value: Any, kind: type[T] | tuple[type[T], ...], what: str) -> T:
 
 
 def _mapping(value: Any, what: str) -> Mapping[str, Any]:
-    return _checked(value, Mapping, what)  # type: ignore[type-abstract]
+    return _checked(value, Mapping, what)
 
 
-def _sequence(value: Any, what: str) -> list[Any] | tuple[Any, ...]:
+def _sequence(value: Any, what: str) -> Sequence[Any]:
     return _checked(value, (list, tuple), what)
 
 

@@ -54,7 +54,7 @@ def create_cli(target: Any) -> Callable[[], None]:
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     settings = {"help_option_names": [_built_in("--help", taken)]}
     app.command(context_settings=settings)(_command(target, parameters, taken))
-    return app  # type: ignore[no-any-return]
+    return app
 
 
 def _command(target: Any, parameters: list[_Parameter], taken: set[str]) -> Callable[..., None]:
@@ -72,8 +72,10 @@ def _command(target: Any, parameters: list[_Parameter], taken: set[str]) -> Call
     fields["log_format"] = (str, typer.Option("human", _built_in("--log-format", taken), help="human or json."))
     command.__annotations__ = {name: kind for name, (kind, _) in fields.items()}
     command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=kind)
-        for name, (kind, option) in fields.items()
+        [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=kind)
+            for name, (kind, option) in fields.items()
+        ]
     )
     command.__doc__ = f"Run {getattr(getattr(target, 'task', None), 'name', 'the workflow')}."
     return command
