@@ -99,10 +99,11 @@ def _field(parameter: _Parameter, taken: set[str]) -> tuple[Any, Any]:
         more["metavar"] = f"<{getattr(spec.type, '__name__', 'text').strip('<>')}>"
     if spec.default is None:
         default = ...
-    elif known and type(spec.default) is spec.type:
+    elif spec.type in _KNOWN_TYPES and type(spec.default) is spec.type:
         default = spec.default
     else:  # typer would convert it, but the run is to have it as it is
-        default, more["show_default"] = None, str(spec.default)
+        default = None
+        more["show_default"] = str(spec.default.value if isinstance(spec.default, Enum) else spec.default)
     off = f"--no-{option.removeprefix('--')}"
     if spec.type is bool and off not in taken:
         option = f"{option}/{off}"

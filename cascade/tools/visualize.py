@@ -36,7 +36,8 @@ _STYLES = {
 _SELECTOR = 'style=dashed, color=blue, label="route via: {}"'
 
 #: What would end a quoted text or a line, and how it is written; backslashes first, as the others bring more of them.
-_ESCAPES = (("\\", "\\\\"), ('"', '\\"'), ("\r\n", "\\n"), ("\n", "\\n"), ("\r", "\\n"))
+#: Graphviz reads nothing behind a null character.
+_ESCAPES = (("\\", "\\\\"), ('"', '\\"'), ("\r\n", "\\n"), ("\n", "\\n"), ("\r", "\\n"), ("\0", "\ufffd"))
 
 
 def visualize(target: Any) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import importlib
+import re
+import shutil
 import subprocess
 import sys
 from typing import Any
@@ -228,12 +231,29 @@ def test_any_name_gives_a_text_that_can_be_read(name: str, key: str, resource: s
     target.with_constraints(**{resource: load("m")})
     text = cs.visualize(target)
     picture = read(text)
-    shown = name.replace("\r\n", "\n").replace("\r", "\n")
+    shown = name.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\ufffd")
 
     assert len(picture.nodes) == 5
     assert len(picture.edges) == 4
     assert len(text.split("\n")) == 3 + 5 + 4 + 1
     assert picture.labels()[-1] == f"{shown}\n(task)"
+
+
+@pytest.mark.skipif(shutil.which("dot") is None, reason="graphviz is not installed")
+def test_graphviz_draws_it() -> None:
+    """Without a word, and with every name as it is."""
+    names = ['say "hi"', "C:\\new\\", "a\nb", "<b> {x|y} -> ;", "\\N", "nul\0", "größe"]
+    calls = [cs.task(lambda *parts: None, name=name)(load("x")) for name in names]
+    target = join(cs.Router(load("s"), {"k": calls[0], 'q"': calls[1]}), calls).run_if(calls[2]).after(calls[3])
+    picture = cs.visualize(target.with_constraints(**{'gpu "0"': ping(1)}))
+    done = subprocess.run(["dot", "-Tsvg"], input=picture.encode(), capture_output=True, timeout=60)
+    shown = [html.unescape(text) for text in re.findall("<text[^>]*>(.*?)</text>", done.stdout.decode())]
+
+    assert (done.returncode, done.stderr) == (0, b"")
+    for text in ['say "hi"', "C:\\new\\", "a", "b", "<b> {x|y} -> ;", "\\N", "nul\ufffd", "größe"]:
+        assert text in shown
+    assert 'constraint: gpu "0"' in shown
+    assert shown.count("potential") == 3
 
 
 @pytest.mark.slow
