@@ -43,7 +43,7 @@ def renderer() -> Any:
 
 
 class Connector:
-    """A network that takes everything."""
+    """A slow network that takes everything."""
 
     def __init__(self) -> None:
         self.sent: list[str] = []
@@ -53,6 +53,7 @@ class Connector:
     async def disconnect(self) -> None: ...
 
     async def publish(self, topic: str, payload: dict[str, Any], qos: int = 0, retain: bool = False) -> None:
+        await asyncio.sleep(0)
         self.sent.append(topic)
 
     async def subscribe(self, topic: str, callback: Any) -> None: ...
@@ -169,7 +170,7 @@ def test_run_inside_a_running_loop_is_refused() -> None:
 
 
 def test_telemetry_is_sent() -> None:
-    """Through the connector, by the subscriber of the app."""
+    """Through the connector, by the subscriber of the app; all of it before the run is over."""
     connector = Connector()
     CascadeApp(add(1, 2), connector=connector, log_level="ERROR").run()
 

@@ -22,6 +22,10 @@ from typer.testing import CliRunner
 from tests.tools.terminal import run_in_terminal
 
 
+def refuse(text: str) -> Any:
+    raise LookupError
+
+
 class Colour(enum.Enum):
     RED = "red"
     BLUE = "blue"
@@ -93,7 +97,11 @@ def test_a_parameter_without_default_is_required() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind, text", [(int, "x"), (float, "x"), (Colour, "green"), (list, "{}"), (dict, "["), (lambda t: int(t, 16), "z")]
+    "kind, text",
+    [
+        *((int, "x"), (float, "x"), (Colour, "green"), (list, "{}"), (dict, "[")),
+        *((lambda t: int(t, 16), "z"), (refuse, "x")),
+    ],
 )
 def test_a_text_of_the_wrong_type_is_a_usage_error(kind: Any, text: str) -> None:
     """The error names the option."""
@@ -202,9 +210,10 @@ def test_what_no_option_can_have_becomes_a_dash(monkeypatch: pytest.MonkeyPatch)
     assert call["params"] == {"a/b": "slash", "a=b": "equals", "a-b": "dash", "": "empty"}
 
 
-def test_a_flag_leaves_the_name_of_another_parameter_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_flag_leaves_the_name_of_another_parameter_alone(order: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """``--no-x`` is the parameter of that name, where there is one."""
-    target = show(cs.Param("x", True, bool), cs.Param("no-x", "text"))
+    target = show(*(cs.Param(*one) for one in [("x", True, bool), ("no-x", "text")][::order]))
 
     assert given(monkeypatch, target, "--no-x", "v")["params"] == {"x": True, "no-x": "v"}
 
