@@ -18,6 +18,7 @@ from cascade.adapters.solvers.native import NativeSolver
 from cascade.runtime.events import LoopProgress
 from cascade.spec.resource import ResourceDefinition
 from cascade.spec.task import Task
+from cascade.tools import to_lisp, visualize
 
 # ---------------------------------------------------------------------------- a call has the function's return type
 
@@ -237,3 +238,17 @@ async def running() -> None:
     other: int = await cs.arun(add(1))
     assert_type(engine.stats, cs.RunStats)
     assert_type((await engine.run_outcome(add(len(value), other))).status, str)
+
+
+# --------------------------------------------------------------------------------------------------------- looking
+
+assert_type(cs.visualize(add(1)), str)
+assert_type(cs.visualize([add(1), 2]), str)
+assert_type(visualize(add(1)), str)
+assert_type(to_lisp(add(1)), str)
+assert_type(cs.to_json(cs.from_json("{}", allow=["package"])), str)
+cs.dry_run(add(1))
+app = cs.CascadeApp([add(1)], log_level="ERROR")
+assert_type(app.visualize(), str)
+app.engine.register(database)
+cs.create_cli(add(1))()
