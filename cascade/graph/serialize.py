@@ -5,7 +5,7 @@ already imported or in those that the caller names: nothing else is imported, an
 are still to come (lazy amounts, arguments inside containers, routes) are stored by ``_uuid`` and restored as stand-ins
 that have only that.
 
-Not stored: cache policies, signatures, tail-call cycles, and which nodes are shadows.
+Not stored: cache policies, signatures, tail-call cycles, selectors of jumps, and which nodes are shadows.
 """
 
 from __future__ import annotations

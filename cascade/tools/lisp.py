@@ -31,7 +31,8 @@ _SEQUENCES = (list, tuple)
 def to_lisp(target: Any) -> str:
     """Return a call of a task as an S-expression. Nothing is run.
 
-    Arguments, conditions, Routers and predecessors (``:after``) are written; retries, caches and constraints are not.
+    Arguments, conditions, Routers and predecessors (``:after``) are written; retries, caches, constraints and jumps are
+    not.
 
     Raises:
         TypeError: ``target`` is no lazy result.
