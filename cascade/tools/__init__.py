@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
-
-# Not late like the others: importing the module of that name later would put the module in the function's place.
-from cascade.tools.visualize import visualize
 
 if TYPE_CHECKING:
     from cascade.tools.cli import create_cli
     from cascade.tools.lisp import to_lisp
     from cascade.tools.preview import dry_run
+    from cascade.tools.visualize import visualize
 
 __all__ = ["create_cli", "dry_run", "to_lisp", "visualize"]
 
-_HOMES = {"create_cli": "cli", "dry_run": "preview", "to_lisp": "lisp"}
+#: Where the functions live, which are loaded when they are first asked for.
+_HOMES = {"create_cli": "cli", "dry_run": "preview", "to_lisp": "lisp", "visualize": "visualize"}
+
+
+class _Tools(ModuleType):
+    """The package. Importing ``cascade.tools.visualize`` leaves the function in it, not the module of that name."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "visualize" and isinstance(value, ModuleType):
+            value = value.visualize
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Tools
 
 
 def __getattr__(name: str) -> Any:

@@ -562,5 +562,5 @@ def test_other_commands_do_without() -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(cascade.__file__).parents[1])}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
 
-    known = ["cascade.tools", "cascade.tools.gate", "cascade.tools.gate.command"]
+    known = ["cascade.tools", "cascade.tools._texts", "cascade.tools.gate", "cascade.tools.gate.command"]
     assert done.stdout.splitlines() == ["[]", str(known), "False"]
