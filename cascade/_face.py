@@ -126,23 +126,27 @@ def _create_state_backend_factory(backend_spec: str | _Factory | None) -> _Facto
             "give a URL, or a function from run id to backend"
         )
     if backend_spec.startswith("redis://"):
-        return _redis_factory(backend_spec)
-    raise ValueError(f"Unsupported state backend URI scheme: {backend_spec!r}; give a URL that begins with redis://")
+        return _RedisBackends(backend_spec)
+    scheme = backend_spec.partition(":")[0]  # what follows may hold a password
+    raise ValueError(f"Unsupported state backend URI scheme: {scheme!r}; give a URL that begins with redis://")
 
 
-def _redis_factory(url: str) -> _Factory:
-    """All runs share one client; each has a backend of its own."""
-    try:
-        redis = import_module("redis")
-    except ImportError as error:
-        raise ImportError(
-            "The 'redis' library is required for state_backend='redis://...': pip install redis"
-        ) from error
-    try:
-        backend = import_module("cascade.adapters.state.redis").RedisStateBackend
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            f"This version of cascade has no state backend for {url!r}: give a function from run id to backend"
-        ) from error
-    client = redis.Redis.from_url(url)
-    return lambda run_id: backend(run_id, client)
+class _RedisBackends:
+    """Makes the state backends of runs, which share one client."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            redis = import_module("redis")
+        except ImportError as error:
+            raise ImportError(
+                "The 'redis' library is required for state_backend='redis://...': pip install 'cascade-hot[redis]'"
+            ) from error
+        self._backend: Any = import_module("cascade.adapters.state.redis").RedisStateBackend
+        self._client: Any = redis.from_url(url)
+
+    def __call__(self, run_id: str) -> StateBackend:
+        return self._backend(run_id, self._client)  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()

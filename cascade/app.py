@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cascade._face import _create_state_backend_factory as _create_state_backend_factory
+from cascade._face import _RedisBackends
 from cascade.adapters.executors.local import LocalExecutor
 from cascade.adapters.solvers.native import NativeSolver
 from cascade.common.messaging.bus import bus
@@ -105,7 +106,7 @@ class CascadeApp:
         try:
             return await self.engine.run(self.workflow_target, self.params)
         finally:
-            self.executor.close()
+            self._close()
 
     def run_outcome(self) -> Outcome[Any]:
         """Run the target, and return how the run ended instead of raising."""
@@ -117,7 +118,13 @@ class CascadeApp:
         try:
             return await self.engine.run_outcome(self.workflow_target, self.params)
         finally:
-            self.executor.close()
+            self._close()
+
+    def _close(self) -> None:
+        """Let go of what runs have opened; another run opens it again."""
+        self.executor.close()
+        if isinstance(self.sb_factory, _RedisBackends):
+            self.sb_factory.close()
 
     def visualize(self) -> str:
         """Return the picture of the target as DOT text: of each node label and shape."""
