@@ -212,6 +212,7 @@ class Engine:
         ending.connected = True
         self.bus.publish(ConnectorConnected(run_id=ending.run_id))
         await self.connector.subscribe(_CONSTRAINT_TOPIC, self._on_constraint_update)
+        await asyncio.sleep(0)  # what a connector delivers in a task of its own is there before the run starts
 
     def _announce(self, target: Any, params: dict[str, Any], ending: _Ending) -> None:
         """Say that a run starts.
