@@ -150,7 +150,9 @@ class MockConnector(Connector):
         for delivery in self._deliveries:
             delivery.cancel()
 
-    async def publish(self, topic: str, payload: dict[str, Any], retain: bool = False, qos: int = 0) -> None:
+    async def publish(  # type: ignore[override]  # the older engine's order
+        self, topic: str, payload: dict[str, Any], retain: bool = False, qos: int = 0
+    ) -> None:
         """Record a message; a retained one is kept for later subscribers, an empty retained one removes it."""
         self.publish_log.append({"topic": topic, "payload": payload, "retain": retain, "qos": qos})
         if retain and payload:
