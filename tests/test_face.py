@@ -251,16 +251,17 @@ def test_state_backend_in_redis_needs_the_library(monkeypatch: pytest.MonkeyPatc
     """Without it the error names the library, before anything runs."""
     monkeypatch.setitem(sys.modules, "redis", None)
 
-    with pytest.raises(ImportError, match="The 'redis' library is required"):
+    with pytest.raises(ImportError, match=r"The 'redis' library is required.*pip install 'cascade-hot\[redis\]'"):
         cs.run(add(1, 2), state_backend="redis://localhost")
 
 
-@pytest.mark.row("02-execution", "cascade.run(...)", "anything else")
 @pytest.mark.row("02-execution", "cascade.run(...)", "other text")
+@pytest.mark.row("02-execution", "cascade.run(...)", "anything else")
 @pytest.mark.parametrize(
     "backend, error, text",
     [
-        ("file:///tmp", ValueError, "Unsupported state backend URI scheme"),
+        ("file:///tmp", ValueError, "Unsupported state backend URI scheme: 'file'"),
+        ("", ValueError, "Unsupported state backend URI scheme"),
         (3, TypeError, "Invalid state_backend type: int"),
     ],
 )
@@ -268,6 +269,14 @@ def test_other_state_backends_are_refused(backend: Any, error: type[Exception], 
     """The error says what can be given."""
     with pytest.raises(error, match=text):
         cs.run(add(1, 2), state_backend=backend)
+
+
+def test_a_password_in_a_url_is_not_shown() -> None:
+    """Not in the error about a scheme that is not supported."""
+    with pytest.raises(ValueError, match="Unsupported state backend URI scheme: 'rediss'") as caught:
+        cs.run(add(1, 2), state_backend="rediss://user:secret@host")
+
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.row("02-execution", "cascade.run(...)", "None")

@@ -40,7 +40,7 @@ class RedisCacheBackend:
             raise ImportError(
                 "The 'redis' library is required for RedisCacheBackend: pip install 'cascade-hot[redis]'"
             )
-        self._client = client
+        self._client: Any = client
         self._prefix = prefix
         self._serializer = serializer if serializer is not None else MsgpackSerializer()
 

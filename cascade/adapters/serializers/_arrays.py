@@ -1,7 +1,8 @@
 """Arrays and scalars of numpy: their dtype described by plain values, and their bytes.
 
-A dtype is a code such as ``<f8``; ``("fields", ((name, offset, dtype), ...), size, aligned)``; or, inside fields,
-``("array", dtype, shape)``. Objects, which could be anything, have no code.
+A dtype is a code such as ``<f8``; ``("fields", ((name, offset, dtype, title), ...), size, aligned)``; or, inside
+fields, ``("array", dtype, shape)``. Objects, which could be anything, have no code. What lies between fields may be
+left from something else that the process has had in its memory, so it is neither stored nor kept.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from math import prod
 from typing import Any
 
@@ -36,56 +38,90 @@ def form_of(kind: type[Any]) -> Form | None:
     return None
 
 
+def _numpy() -> Any:
+    """numpy, loaded when there is an array to read."""
+    import numpy
+
+    return numpy
+
+
 def _step(_: Any, index: int) -> str:
     return f".part[{index}]"
 
 
 def _take_array(array: Any) -> tuple[Any, ...]:
     order = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
-    return (_describe(array.dtype), array.shape, order, array.tobytes(order))
+    described = _checked(array.dtype)
+    data = _copied(array, order) if array.dtype.names is not None else array
+    return (described, array.shape, order, data.tobytes(order))
 
 
 def _take_scalar(scalar: Any) -> tuple[Any, ...]:
-    if scalar.dtype.type is not type(scalar):
+    array = _numpy().asarray(scalar)
+    if array.dtype.type is not type(scalar):
         raise Refusal(f"is of type {type(scalar).__qualname__}, whose dtype is of another")
-    return (_describe(scalar.dtype), scalar.tobytes())
+    described, _, _, data = _take_array(array)
+    return (described, data)
 
 
-def _describe(dtype: Any) -> Any:
+def _copied(array: Any, order: Any) -> Any:
+    """Return an array of its own with the same items, and nothing between their fields."""
+    found = _numpy().zeros(array.shape, array.dtype, order)
+    _fill(found, array)
+    return found
+
+
+def _fill(target: Any, source: Any) -> None:
+    if source.dtype.names is None:
+        target[...] = source
+        return
+    for name in source.dtype.names:
+        _fill(target[name], source[name])
+
+
+def _checked(dtype: Any) -> Any:
     """Return a dtype as plain values.
 
     Raises:
         Refusal: it holds objects, is empty, or is no dtype of numpy's own.
     """
-    if dtype.hasobject or not dtype.itemsize:
-        raise Refusal(f"has dtype {dtype}, which cannot be stored: use numbers, text, dates or bytes of a fixed size")
+    if not dtype.hasobject and dtype.itemsize:
+        described = _described(dtype)
+        with suppress(ValueError):
+            if _dtype(described) == dtype:
+                return described
+    raise Refusal(f"has dtype {dtype}, which cannot be stored: use numbers, text, dates or bytes of a fixed size")
+
+
+def _described(dtype: Any) -> Any:
     if dtype.subdtype is not None:
         base, shape = dtype.subdtype
-        return ("array", _describe(base), shape)
+        return ("array", _described(base), shape)
     if dtype.names is not None:
-        found = ((name, dtype.fields[name][1], _describe(dtype.fields[name][0])) for name in dtype.names)
+        fields = ((name, *dtype.fields[name]) for name in dtype.names)
+        found = ((name, offset, _described(one), *(title or (None,))) for name, one, offset, *title in fields)
         return ("fields", tuple(found), dtype.itemsize, dtype.isalignedstruct)
-    for code in (dtype.str, dtype.str[:1] + dtype.char):  # two integers of a size may have types of their own
-        if _CODE.fullmatch(code) and _dtype(code) == dtype and _dtype(code).type is dtype.type:
-            return code
-    raise Refusal(f"has dtype {dtype}, which cannot be stored")
+    code = dtype.str
+    if _CODE.fullmatch(code) and _dtype(code).type is not dtype.type:
+        return code[:1] + dtype.char  # two integers of one size, which have types of their own
+    return code
 
 
 def _dtype(described: Any) -> Any:
-    import numpy
-
     if type(described) is str and _CODE.fullmatch(described):
-        return numpy.dtype(described)
+        return _numpy().dtype(described)
     if type(described) is tuple and described[:1] == ("array",):
         _, base, shape = described
-        return numpy.dtype((_dtype(base), _shape(shape)))
+        return _numpy().dtype((_dtype(base), _shape(shape)))
     if type(described) is tuple and described[:1] == ("fields",):
         _, fields, size, aligned = described
-        names, offsets, formats = zip(*fields, strict=True)
-        if not all(type(name) is str for name in names) or aligned not in (True, False):
+        names, offsets, formats, titles = zip(*fields, strict=True)
+        if not all(type(name) is str for name in names) or type(aligned) is not bool:
             raise ValueError("no dtype")
-        spec = {"names": names, "formats": [_dtype(one) for one in formats], "offsets": _shape(offsets)}
-        return numpy.dtype({**spec, "itemsize": _shape((size,))[0]}, align=aligned)
+        if not all(title is None or type(title) is str for title in titles):
+            raise ValueError("no dtype")
+        spec = {"names": names, "formats": [_dtype(one) for one in formats], "titles": titles}
+        return _numpy().dtype({**spec, "offsets": _shape(offsets), "itemsize": _shape((size,))[0]}, align=aligned)
     raise ValueError("no dtype")
 
 
@@ -96,8 +132,6 @@ def _shape(shape: Any) -> tuple[int, ...]:
 
 
 def _array(parts: list[Any]) -> Any:
-    import numpy
-
     described, shape, order, data = parts
     dtype = _dtype(described)
     # Exactly these bytes: a shape cannot ask for more memory than the data has taken already.
@@ -105,7 +139,7 @@ def _array(parts: list[Any]) -> Any:
         raise ValueError("no array")
     if prod(_shape(shape)) * dtype.itemsize != len(data):
         raise ValueError("an array's shape does not fit its data")
-    return numpy.ndarray(shape, dtype, data, order=order).copy(order="K")
+    return _copied(_numpy().ndarray(shape, dtype, data, order=order), order)
 
 
 def _scalar(parts: list[Any]) -> Any:
@@ -114,21 +148,17 @@ def _scalar(parts: list[Any]) -> Any:
 
 
 def _text(parts: list[Any]) -> Any:
-    import numpy
-
     (text,) = parts
     if type(text) is not str:
         raise ValueError("no text")
-    return numpy.str_(text)
+    return _numpy().str_(text)
 
 
 def _bytes(parts: list[Any]) -> Any:
-    import numpy
-
     (data,) = parts
     if type(data) is not bytes:
         raise ValueError("no bytes")
-    return numpy.bytes_(data)
+    return _numpy().bytes_(data)
 
 
 #: By code: values from a list of parts.

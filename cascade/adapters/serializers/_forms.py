@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from itertools import chain
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 __all__ = ["FORMS", "LEAVES", "WHOLE_OF_BYTES", "WHOLE_OF_PARTS", "Code", "Form", "Refusal", "Step", "text_bytes"]
+
+T = TypeVar("T", bound=Sized)
 
 #: Types whose values are tokens of their own.
 LEAVES = frozenset({type(None), bool, int, float, str})
@@ -107,7 +109,7 @@ def _dict(parts: list[Any]) -> dict[Any, Any]:
     return _complete(dict(zip(parts[::2], parts[1::2], strict=True)), len(parts) // 2)
 
 
-def _complete(found: Any, count: int) -> Any:
+def _complete(found: T, count: int) -> T:
     if len(found) != count:
         raise ValueError("the same key or member twice")
     return found

@@ -230,10 +230,14 @@ class _Reader:
         self._next += 1
         if type(token) is not self._ext:
             return token
-        whole = WHOLE_OF_BYTES.get(token.code)
-        if whole is not None:
-            return whole(token.data)
-        return self._wholes[token.code](self._parts(int.from_bytes(token.data, "big"), depth))
+        data: Any = token.data
+        of_bytes = WHOLE_OF_BYTES.get(token.code)
+        if of_bytes is not None:
+            return of_bytes(data)
+        of_parts = self._wholes.get(token.code)
+        if of_parts is None:
+            raise DeserializationError(f"no type has the code {token.code}")
+        return of_parts(self._parts(int.from_bytes(data, "big"), depth))
 
     def _parts(self, count: int, depth: int) -> list[Any]:
         if count > self._free or depth > _DEEPEST:

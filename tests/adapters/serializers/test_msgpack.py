@@ -88,7 +88,7 @@ def test_an_error_names_the_path_of_the_value(value: Any, path: str) -> None:
         (np.zeros(1, [("a", "O")]), "has dtype [('a', 'O')], which cannot be stored"),
         (np.zeros(1, "V0"), "has dtype |V0, which cannot be stored"),
         (np.array(["a"], np.dtypes.StringDType()), "has dtype StringDType(), which cannot be stored"),
-        (np.zeros(1, {"names": ["a"], "formats": ["i4"], "titles": ["t"]}), "which cannot be stored"),
+        (np.zeros(1, {"names": ["a"], "formats": ["i4"], "titles": [3.5]}), "which cannot be stored"),
         (np.ma.array([1]), "is of type MaskedArray, which cannot be stored"),
     ],
     ids=lambda value: type(value).__name__,

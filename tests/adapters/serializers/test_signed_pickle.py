@@ -20,7 +20,11 @@ class Shout:
     heard: ClassVar[list[str]] = []
 
     def __reduce__(self) -> Any:
-        return Shout.heard.append, ("unpickled",)
+        return shout, ()
+
+
+def shout() -> None:
+    Shout.heard.append("unpickled")
 
 
 def test_what_is_stored_is_header_signature_and_pickle() -> None:
