@@ -8,6 +8,8 @@
      |    +-- ResourceNotFoundError       an injected resource is not there
      |    +-- ResourceCycleError          (ValueError) resources need each other in a circle
      |    +-- TaskArgumentError           (TypeError) a call does not fit the function's parameters
+     |    +-- SerializationError          (TypeError) a value cannot be stored (cascade.adapters.serializers)
+     |    +-- DeserializationError        (ValueError) stored bytes are not what was written (there, too)
      +-- CascadeInternalError         Cascade itself is wrong; please report it
 
 What a task raises reaches the caller as it is. Each error keeps its facts as attributes and survives pickling.

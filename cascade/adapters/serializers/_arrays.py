@@ -85,7 +85,7 @@ def _checked(dtype: Any) -> Any:
     Raises:
         Refusal: it holds objects, is empty, or is no dtype of numpy's own.
     """
-    if not dtype.hasobject and dtype.itemsize:
+    if dtype.itemsize:
         described = _described(dtype)
         with suppress(ValueError):
             if _dtype(described) == dtype:

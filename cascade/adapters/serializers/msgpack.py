@@ -240,8 +240,10 @@ class _Reader:
         return of_parts(self._parts(int.from_bytes(data, "big"), depth))
 
     def _parts(self, count: int, depth: int) -> list[Any]:
-        if count > self._free or depth > _DEEPEST:
-            raise DeserializationError("they claim more parts, or deeper ones, than there are")
+        if count > self._free:
+            raise DeserializationError("they claim more parts than there are")
+        if depth > _DEEPEST:
+            raise DeserializationError("they are nested deeper than anything that is stored")
         self._free -= count
         tokens = self._tokens[self._next : self._next + count]
         if self._ext not in set(map(type, tokens)):

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -277,12 +278,12 @@ for name, data in BOMBS.items():
 """
     if not os.path.exists("/proc/self/statm"):
         pytest.skip("needs /proc to know its size")
-    subprocess.run([sys.executable, "-c", program], check=True)
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[3])
 
 
 def test_reading_takes_time_in_proportion_to_the_bytes() -> None:
     """Containers in containers that each claim everything are refused by the second claim: nothing is read twice."""
-    data = document(*[Ext(Code.LIST, (5_000).to_bytes(2, "big"))] * 5_000, *[1] * 4_999)
+    data = document(*[Ext(Code.LIST, (5_000).to_bytes(2, "big"))] * 150, *[1] * 5_000)
     looked_at = []
     reader = sys.gettrace()
 
@@ -291,12 +292,41 @@ def test_reading_takes_time_in_proportion_to_the_bytes() -> None:
 
     sys.settrace(trace)
     try:
-        with pytest.raises(DeserializationError, match="claim more parts"):
+        with pytest.raises(DeserializationError, match="claim more parts than there are"):
             MSGPACK.loads(data)
     finally:
         sys.settrace(reader)
 
     assert len(looked_at) < 1_000
+
+
+@pytest.mark.parametrize(
+    "data, text",
+    [
+        (document(*[Ext(Code.LIST, b"\1")] * 300, 1), "nested deeper than anything that is stored"),
+        (document(*[Ext(Code.TUPLE, b"\1")] * 300, 1), "nested deeper than anything that is stored"),
+        (document(Ext(Code.LIST, b"\2"), 1), "claim more parts than there are"),
+        (document(1, 2), "there is more than one value"),
+        (document(Ext(Code.LIST, b"\1"), 1, 2), "there is more than one value"),
+        (b"\xdd\x00\x0f\x42\x40\x01", "they are truncated"),
+        (b"\xdc\xff\xff\x01", "they are truncated"),
+        (document(Ext(Code.ZONE, b"no.such/thing")), "no name of a time zone"),
+        (document(Ext(99, b"")), "no type has the code 99"),
+    ],
+)
+def test_what_is_wrong_is_said(data: bytes, text: str) -> None:
+    """Each kind of lie is found where it is told, not by what comes of it."""
+    with pytest.raises(DeserializationError, match=text):
+        MSGPACK.loads(data)
+
+
+def test_errors_do_not_repeat_what_was_stored() -> None:
+    """A member's name of a megabyte is cut."""
+    name = "tests.adapters.serializers.values:Colour"
+    with pytest.raises(DeserializationError) as caught:
+        MSGPACK.loads(document(Ext(Code.ENUM, b"\2"), name, "x" * 10**6))
+
+    assert len(str(caught.value)) < 400
 
 
 def test_hostile_arrays_can_be_looked_at() -> None:

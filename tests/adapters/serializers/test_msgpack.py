@@ -11,7 +11,7 @@ from collections import OrderedDict, namedtuple
 from dataclasses import dataclass
 from datetime import datetime, time, tzinfo
 from enum import Enum
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import msgspec
@@ -318,7 +318,7 @@ from cascade.adapters.serializers import PickleSerializer
 assert PickleSerializer(b"k" * 32).loads(PickleSerializer(b"k" * 32).dumps({1})) == {1}
 assert "numpy" not in sys.modules
 """
-    subprocess.run([sys.executable, "-c", program], check=True)
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[3])
 
 
 def test_plain_values_do_not_load_numpy() -> None:
@@ -330,7 +330,7 @@ one = MsgpackSerializer()
 assert one.loads(one.dumps([1, {"a": (2,)}])) == [1, {"a": (2,)}]
 assert "numpy" not in sys.modules
 """
-    subprocess.run([sys.executable, "-c", program], check=True)
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[3])
 
 
 def test_one_serializer_serves_many_threads() -> None:
