@@ -63,7 +63,8 @@ def run(
         log_level: DEBUG, INFO, WARNING or ERROR: what is told on standard error.
         log_format: ``"json"`` writes one JSON object a line, anything else text.
         connector: brings constraints while the run goes on, and carries its telemetry.
-        state_backend: a function from run id to backend, or a ``redis://`` URL; in memory by default.
+        state_backend: a function from run id to backend, or a ``redis://`` URL, which keeps results of plain data
+            (``cascade.adapters.serializers``); in memory by default.
 
     Raises:
         RuntimeError: an event loop is running in this thread; ``await cascade.arun(...)`` there.

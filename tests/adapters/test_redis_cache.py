@@ -52,6 +52,14 @@ def test_what_the_client_is_asked() -> None:
     ]
 
 
+def test_a_client_that_must_be_awaited_is_refused() -> None:
+    """It would store nothing, and nobody would notice."""
+    client = redis.asyncio.Redis()
+
+    with pytest.raises(TypeError, match=r"RedisCacheBackend takes a redis\.Redis, .* not a redis\.asyncio\.Redis"):
+        RedisCacheBackend(client)
+
+
 def test_it_needs_redis(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the library the error names it and says what to install."""
     monkeypatch.setattr(module, "redis", None)

@@ -114,6 +114,14 @@ def test_the_server_is_asked_off_the_loop() -> None:
     assert threading.get_ident() not in threads
 
 
+def test_a_client_that_must_be_awaited_is_refused() -> None:
+    """It would store nothing, and nobody would notice."""
+    client = redis.asyncio.Redis()
+
+    with pytest.raises(TypeError, match=r"RedisStateBackend takes a redis\.Redis, .* not a redis\.asyncio\.Redis"):
+        RedisStateBackend("run", client)
+
+
 def test_it_needs_redis(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the library the error names it and says what to install."""
     monkeypatch.setattr(module, "redis", None)

@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 from cascade.adapters._off_loop import off_loop
+from cascade.adapters._redis import check_client
 from cascade.adapters.serializers import DeserializationError, MsgpackSerializer, Serializer
 
 try:
@@ -31,15 +32,13 @@ class RedisCacheBackend:
 
     Raises:
         ImportError: redis, or msgspec for the default serializer, is not installed.
+        TypeError: the client is one of ``redis.asyncio``.
     """
 
     def __init__(
         self, client: redis.Redis, prefix: str = "cascade:cache:", *, serializer: Serializer | None = None
     ) -> None:
-        if redis is None:
-            raise ImportError(
-                "The 'redis' library is required for RedisCacheBackend: pip install 'cascade-hot[redis]'"
-            )
+        check_client(redis, client, "RedisCacheBackend")
         self._client: Any = client
         self._prefix = prefix
         self._serializer = serializer if serializer is not None else MsgpackSerializer()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from cascade.adapters._off_loop import off_loop
+from cascade.adapters._redis import check_client
 from cascade.adapters.serializers import MsgpackSerializer, SerializationError, Serializer
 
 try:
@@ -31,15 +32,13 @@ class RedisStateBackend:
 
     Raises:
         ImportError: redis, or msgspec for the default serializer, is not installed.
+        TypeError: the client is one of ``redis.asyncio``.
     """
 
     def __init__(
         self, run_id: str, client: redis.Redis, ttl: int = 86400, *, serializer: Serializer | None = None
     ) -> None:
-        if redis is None:
-            raise ImportError(
-                "The 'redis' library is required for RedisStateBackend: pip install 'cascade-hot[redis]'"
-            )
+        check_client(redis, client, "RedisStateBackend")
         self._run_id = run_id
         self._client: Any = client
         self._ttl = ttl
