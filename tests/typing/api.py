@@ -14,10 +14,12 @@ from typing import Any, assert_type, cast
 
 import cascade as cs
 from cascade.adapters.executors.local import LocalExecutor
+from cascade.adapters.serializers import MsgpackSerializer, PickleSerializer, Serializer
 from cascade.adapters.solvers.native import NativeSolver
 from cascade.runtime.events import LoopProgress
 from cascade.spec.resource import ResourceDefinition
 from cascade.spec.task import Task
+from cascade.testing import MockConnector, MockExecutor, SpySolver, SpySubscriber, override_resource
 from cascade.tools import to_lisp, visualize
 
 # ---------------------------------------------------------------------------- a call has the function's return type
@@ -252,3 +254,18 @@ app = cs.CascadeApp([add(1)], log_level="ERROR")
 assert_type(app.visualize(), str)
 app.engine.register(database)
 cs.create_cli(add(1))()
+
+
+# --------------------------------------------------------------------------------------- stored values and test helpers
+
+stores: list[Serializer] = [MsgpackSerializer(types=[Database]), PickleSerializer(key=b"k" * 32)]
+assert_type(stores[0].dumps({"any": [1]}), bytes)
+PickleSerializer(key="text")  # type: ignore[arg-type]
+
+
+def tested() -> None:
+    bus = cs.MessageBus()
+    engine = cs.Engine(SpySolver(NativeSolver()), MockExecutor(delay=0.1), bus, connector=MockConnector())
+    assert_type(SpySubscriber(bus).events_of_type(LoopProgress), list[LoopProgress])
+    with override_resource(engine, "database", lambda: iter(())):
+        pass
