@@ -148,10 +148,21 @@ def __getattr__(name: str) -> Any:
     elif name in _MODULES:
         value = import_module(f"{__name__}.{name}")
     else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return _provider(name)
     globals()[name] = value  # so that this is asked once
     return value
 
 
+def _provider(name: str) -> Any:
+    if not name.startswith("_"):  # what Python and its tools ask every module for is no provider
+        from cascade.providers.registry import registry
+
+        if registry.knows(name):
+            return registry.get(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES, *_MODULES})
+    from cascade.providers.registry import registry
+
+    return sorted({*globals(), *_HOMES, *_MODULES, *registry.below()})

@@ -1,0 +1,221 @@
+"""Where providers are looked up. Their modules are loaded when they are first named, not before.
+
+    name --> factory that is there   (registered, or made earlier)
+         --> built-in provider       its module is loaded and its factory made now
+         --> provider of another distribution: only its class knows its name, so the first name that is neither of
+             the above, or a list of all names, loads the classes of all of them
+         --> namespace               if there are names below this one
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from importlib.metadata import EntryPoint
+from typing import Any, Protocol
+
+from cascade.providers._builtin import BUILTIN
+from cascade.spec.protocols import LazyFactory
+
+__all__ = ["LazyFactory", "Provider", "ProviderNamespace", "ProviderRegistry", "registry"]
+
+GROUP = "cascade.providers"
+
+
+class Provider(Protocol):
+    """What an entry point of the group ``cascade.providers`` names: a class without constructor arguments."""
+
+    @property
+    def name(self) -> str:
+        """Where the factory is found below ``cascade``; dots make namespaces."""
+        ...
+
+    def create_factory(self) -> LazyFactory:
+        """Return a task, or a function that returns a lazy result.
+
+        Raises:
+            ImportError: a library that the provider needs is missing. Whoever asks for the provider sees this error.
+        """
+        ...
+
+
+class ProviderNamespace:
+    """The providers whose names begin with ``<prefix>.``, as attributes."""
+
+    __slots__ = ("_prefix", "_registry")
+
+    def __init__(self, registry: ProviderRegistry, prefix: str) -> None:
+        self._registry = registry
+        self._prefix = prefix
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return self._registry.get(f"{self._prefix}.{name}")
+
+    def __dir__(self) -> list[str]:
+        return self._registry.below(self._prefix)
+
+    def __repr__(self) -> str:
+        return f"<ProviderNamespace cascade.{self._prefix}>"
+
+
+class ProviderRegistry:
+    """Factories of lazy results by name. There is one for all, :data:`registry`; tests may make their own."""
+
+    _instance: ProviderRegistry | None = None
+
+    def __init__(self) -> None:
+        #: Factories that are there.
+        self._providers: dict[str, LazyFactory] = {}
+        #: Makes the factories that nobody has asked for, or that lacked a library when somebody did.
+        self._pending: dict[str, Callable[[], LazyFactory]] = {}
+        #: Entry points of other distributions whose classes have not been loaded.
+        self._unloaded: list[EntryPoint] = []
+        #: Whether the entry points have been read.
+        self._loaded = False
+        self._lock = threading.RLock()
+
+    @classmethod
+    def instance(cls) -> ProviderRegistry:
+        """Return the registry that ``cascade`` asks."""
+        if ProviderRegistry._instance is None:
+            ProviderRegistry._instance = cls()
+        return ProviderRegistry._instance
+
+    def register(self, name: str, factory: LazyFactory) -> None:
+        """Set the factory of a name, whatever there was before."""
+        self._providers[name] = factory
+
+    def get(self, name: str) -> Any:
+        """Return the factory of a name, or the namespace if there are providers below it.
+
+        Raises:
+            AttributeError: there is neither.
+            ImportError: the provider needs a library that is missing.
+        """
+        while name not in self._providers:
+            if not self.knows(name):
+                raise AttributeError(f"Cascade provider '{name}' not found")
+            if name not in self._pending:
+                return ProviderNamespace(self, name)
+            self._make(name)
+        return self._providers[name]
+
+    def knows(self, name: str) -> bool:
+        """Whether there is a provider of this name or below it."""
+        self._read_entry_points()
+        if self._is_listed(name):
+            return True
+        self._load_others()
+        return self._is_listed(name)
+
+    def names(self) -> list[str]:
+        """Return the full names of all providers, sorted."""
+        self._read_entry_points()
+        self._load_others()
+        return sorted({*self._providers, *self._pending})
+
+    def below(self, prefix: str = "") -> list[str]:
+        """Return what may follow ``<prefix>.`` up to the next dot, sorted."""
+        start = f"{prefix}." if prefix else ""
+        return sorted({name[len(start) :].partition(".")[0] for name in self.names() if name.startswith(start)})
+
+    def _is_listed(self, name: str) -> bool:
+        start = f"{name}."
+        return any(known == name or known.startswith(start) for known in (*self._providers, *self._pending))
+
+    def _read_entry_points(self) -> None:
+        with self._lock:
+            if self._loaded:
+                return
+            own: list[EntryPoint] = []
+            for entry in importlib.metadata.entry_points(group=GROUP):
+                (own if _is_own(entry) else self._unloaded).append(entry)
+            # A source tree that nobody installed has no entry points; its own providers are there all the same.
+            for entry in own or _builtin():
+                self._pending[entry.name] = _maker(entry)
+            self._loaded = True
+
+    def _load_others(self) -> None:
+        with self._lock:
+            # A class that asks for providers while it is loaded gets what there is so far.
+            entries, self._unloaded = self._unloaded, []
+            for entry in entries:
+                self._load(entry)
+
+    def _load(self, entry: EntryPoint) -> None:
+        """Load the class of another distribution and make its factory; report it if it is broken."""
+        try:
+            provider = entry.load()()
+        except Exception as error:
+            if _is_missing_library(error, entry):
+                self._pending.setdefault(entry.name, _maker(entry))
+            else:
+                _report(entry.name, error)
+            return
+        name = getattr(provider, "name", None)
+        if not isinstance(name, str) or not callable(getattr(provider, "create_factory", None)):
+            _say(f"Warning: plugin {entry.name} is left out: its class is no Provider with a name and create_factory()")
+        elif name in self._providers or name in self._pending:
+            _report(entry.name, f"there is a provider '{name}' already")
+        else:
+            self._pending[name] = provider.create_factory
+            with suppress(ImportError):  # whoever uses the provider sees it
+                self._make(name)
+
+    def _make(self, name: str) -> None:
+        """Make a pending factory; one that is broken is reported and left out.
+
+        Raises:
+            ImportError: a library is missing; the factory stays pending.
+        """
+        make = self._pending.get(name)
+        if make is None:  # made by another thread
+            return
+        try:
+            factory = make()
+        except ImportError:
+            raise
+        except Exception as error:
+            _report(name, error)
+        else:
+            self._providers.setdefault(name, factory)
+        self._pending.pop(name, None)
+
+
+def _is_own(entry: EntryPoint) -> bool:
+    """Whether the provider is of this package, where an entry has the name of its provider."""
+    return isinstance(entry.value, str) and entry.value.startswith(f"{__package__}.")
+
+
+def _builtin() -> list[EntryPoint]:
+    return [EntryPoint(name, value, GROUP) for name, value in BUILTIN.items()]
+
+
+def _maker(entry: EntryPoint) -> Callable[[], LazyFactory]:
+    def make() -> LazyFactory:
+        provider: Provider = entry.load()()
+        return provider.create_factory()
+
+    return make
+
+
+def _is_missing_library(error: Exception, entry: EntryPoint) -> bool:
+    """Whether what could not be found is another package than the provider's own."""
+    own = str(entry.value).partition(":")[0].partition(".")[0]
+    return isinstance(error, ModuleNotFoundError) and (error.name or own).partition(".")[0] != own
+
+
+def _report(plugin: str, problem: object) -> None:
+    _say(f"Error loading plugin {plugin}: {problem}")
+
+
+def _say(line: str) -> None:
+    print(line)  # noqa: T201 - users of the older engine look for it on standard output
+
+
+#: The registry that ``cascade`` asks.
+registry = ProviderRegistry.instance()
