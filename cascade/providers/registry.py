@@ -1,10 +1,11 @@
 """Where providers are looked up. Their modules are loaded when they are first named, not before.
 
-    name --> factory that is there   (registered, or made earlier)
-         --> built-in provider       its module is loaded and its factory made now
-         --> provider of another distribution: only its class knows its name, so the first name that is neither of
-             the above, or a list of all names, loads the classes of all of them
-         --> namespace               if there are names below this one
+Asked for a name, the registry answers with the first of these that there is:
+
+1. a factory that is there: registered, or made earlier;
+2. a provider of this package: its module is loaded and its factory made;
+3. a namespace, if there are names below this one;
+4. a provider of another distribution. Only its class knows what it is called, so all of those classes are loaded.
 """
 
 from __future__ import annotations

@@ -271,7 +271,10 @@ def _cycle(path: list[_Instance], repeated: _Instance) -> tuple[str, ...]:
 
 
 def _not_registered(name: str, consumer: _Instance | None) -> NameError:
-    error = NameError(f"Resource '{name}' is required but not registered", name=name)
+    text = f"Resource '{name}' is required but not registered"
+    if name == "_internal_connector":  # the engine registers it, if it has one
+        return NameError(f"{text}: this run has no connector; give it one: cascade.run(..., connector=...)", name=name)
+    error = NameError(text, name=name)
     needed_by = "" if consumer is None else f" Resource {consumer.name!r} needs it."
     error.add_note(f"Register it with engine.register(...) before the run.{needed_by}")
     return error

@@ -1,0 +1,43 @@
+"""Blocking calls away from the event loop.
+
+The threads are daemons: neither the end of an event loop nor the exit of the interpreter waits for a call that never
+returns, as ``asyncio.to_thread`` would make them do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+from cascade.adapters.executors._threads import ThreadPool
+
+__all__ = ["change", "look"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_pool = ThreadPool("cascade_provider")
+
+
+async def look(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function that changes nothing; once cancelled, nobody waits for it."""
+    return await asyncio.wrap_future(_pool.submit(partial(function, *args, **kwargs)))
+
+
+async def change(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function that changes something: when this is cancelled, the change either is complete or never happens.
+
+    A second cancellation does not wait: the change may be stuck, as the writing to a pipe that nobody reads is.
+    """
+    job = _pool.submit(partial(function, *args, **kwargs))
+    done = asyncio.wrap_future(job)
+    try:
+        return await asyncio.shield(done)
+    except asyncio.CancelledError:
+        if not job.cancel():  # it has begun
+            await asyncio.wait([done])
+            if not done.cancelled():
+                done.exception()  # nobody is left to hear of it
+        raise
