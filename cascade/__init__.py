@@ -4,60 +4,22 @@
     countdown = cs.task(lambda n: countdown(n - 1) if n else "done", name="countdown")
     print(cs.run(countdown(100_000)))
 
-Importing this package loads what it takes to declare tasks; everything else is loaded when it is first named.
+Importing this package loads what it takes to declare tasks; everything else is loaded when it is first named. A name
+that is none of the package's own is that of a provider: ``cascade.shell``, ``cascade.http.get``.
+
+Type checkers and editors read ``__init__.pyi``.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cascade.spec.constraint import with_constraints
 from cascade.spec.lazy_types import LazyResult
 from cascade.spec.resource import inject, resource
 from cascade.spec.routing import Router
 from cascade.spec.task import task
-
-if TYPE_CHECKING:
-    from cascade import adapters as adapters
-    from cascade import common as common
-    from cascade import context as context
-    from cascade import flow as flow
-    from cascade import graph as graph
-    from cascade import runtime as runtime
-    from cascade import spec as spec
-    from cascade import testing as testing
-    from cascade import tools as tools
-    from cascade._explain import explain
-    from cascade._face import _create_state_backend_factory as _create_state_backend_factory
-    from cascade._face import arun, run, run_outcome
-    from cascade.adapters.executors.local import LocalExecutor as LocalExecutor
-    from cascade.adapters.solvers.native import NativeSolver as NativeSolver
-    from cascade.app import CascadeApp as CascadeApp
-    from cascade.common.messaging.bus import bus as bus
-    from cascade.common.renderers import CliRenderer as CliRenderer
-    from cascade.common.renderers import JsonRenderer as JsonRenderer
-    from cascade.context import get_current_context
-    from cascade.control_flow import bind, select_jump
-    from cascade.flow import pipeline, sequence
-    from cascade.graph.serialize import from_json, to_json
-    from cascade.inputs import Env, Param
-    from cascade.runtime.bus import MessageBus
-    from cascade.runtime.engine import Engine
-    from cascade.runtime.events import Event
-    from cascade.runtime.exceptions import DependencyMissingError
-    from cascade.runtime.stats import Outcome, RunStats
-    from cascade.runtime.subscribers import HumanReadableLogSubscriber as HumanReadableLogSubscriber
-    from cascade.runtime.subscribers import TelemetrySubscriber as TelemetrySubscriber
-    from cascade.spec.input import EnvSpec as EnvSpec
-    from cascade.spec.input import ParamSpec as ParamSpec
-    from cascade.spec.jump import Jump
-    from cascade.spec.protocols import Connector as Connector
-    from cascade.spec.protocols import StateBackend as StateBackend
-    from cascade.testing import override_resource
-    from cascade.tools.cli import create_cli
-    from cascade.tools.preview import dry_run
-    from cascade.tools.visualize import visualize
 
 __version__ = "0.1.0"
 
@@ -138,7 +100,9 @@ _HOMES = {
 }
 
 #: Modules that are attributes of the package without having been imported.
-_MODULES = frozenset({"adapters", "common", "context", "flow", "graph", "runtime", "spec", "testing", "tools"})
+_MODULES = frozenset(
+    {"adapters", "common", "context", "flow", "graph", "providers", "runtime", "spec", "testing", "tools"}
+)
 
 
 def __getattr__(name: str) -> Any:

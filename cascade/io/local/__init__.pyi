@@ -1,0 +1,24 @@
+from os import PathLike
+from typing import Any
+
+from cascade.spec.lazy_types import LazyResult
+from cascade.spec.task import task
+
+__all__ = ["exists", "read_bytes", "read_text", "write_bytes", "write_text"]
+
+@task
+def exists(path: str | PathLike[str] | LazyResult[Any]) -> LazyResult[bool]: ...
+@task
+def read_bytes(path: str | PathLike[str] | LazyResult[Any]) -> LazyResult[bytes]: ...
+@task
+def read_text(
+    path: str | PathLike[str] | LazyResult[Any], encoding: str | LazyResult[Any] = "utf-8"
+) -> LazyResult[str]: ...
+@task
+def write_bytes(path: str | PathLike[str] | LazyResult[Any], content: bytes | LazyResult[Any]) -> LazyResult[None]: ...
+@task
+def write_text(
+    path: str | PathLike[str] | LazyResult[Any],
+    content: str | LazyResult[Any],
+    encoding: str | LazyResult[Any] = "utf-8",
+) -> LazyResult[None]: ...
