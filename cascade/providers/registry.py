@@ -97,13 +97,13 @@ class ProviderRegistry:
             AttributeError: there is neither.
             ImportError: the provider needs a library that is missing.
         """
-        while name not in self._providers:
-            if not self.knows(name):
-                raise AttributeError(f"Cascade provider '{name}' not found")
-            if name not in self._pending:
-                return ProviderNamespace(self, name)
+        if name not in self._providers and self.knows(name):
             self._make(name)
-        return self._providers[name]
+        if name in self._providers:
+            return self._providers[name]
+        if self._is_listed(name):
+            return ProviderNamespace(self, name)
+        raise AttributeError(f"Cascade provider '{name}' not found")
 
     def knows(self, name: str) -> bool:
         """Whether there is a provider of this name or below it."""
@@ -168,13 +168,13 @@ class ProviderRegistry:
                 self._make(name)
 
     def _make(self, name: str) -> None:
-        """Make a pending factory; one that is broken is reported and left out.
+        """Make the factory of a name if it is pending; one that is broken is reported and left out.
 
         Raises:
             ImportError: a library is missing; the factory stays pending.
         """
         make = self._pending.get(name)
-        if make is None:  # made by another thread
+        if make is None:
             return
         try:
             factory = make()
