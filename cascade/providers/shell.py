@@ -49,7 +49,7 @@ async def _shell_task(command: str | Sequence[str], check: bool = True) -> str:
     """
     process = await _started(command)
     try:
-        await process.ended
+        await process.ended.wait()
     finally:
         await process.close()
     stdout, stderr = process.texts()
@@ -64,11 +64,8 @@ class _Process(asyncio.SubprocessProtocol):
     _transport: asyncio.SubprocessTransport
 
     def __init__(self) -> None:
-        loop = asyncio.get_running_loop()
-        #: The process itself has been waited for.
-        self.exited: asyncio.Future[None] = loop.create_future()
-        #: It has exited, and nobody holds the other ends of its outputs.
-        self.ended: asyncio.Future[None] = loop.create_future()
+        #: The process has been waited for, and the pipes of its outputs are closed.
+        self.ended = asyncio.Event()
         self._outputs = {1: bytearray(), 2: bytearray()}
 
     @property
@@ -82,11 +79,11 @@ class _Process(asyncio.SubprocessProtocol):
         return [output.decode("utf-8", "replace").strip() for output in self._outputs.values()]
 
     async def close(self) -> None:
-        """Kill the process and its group unless it has ended, and wait until the process is gone."""
-        if not self.ended.done():
+        """Kill the process and its group unless it has ended, and wait for that."""
+        if not self.ended.is_set():
             _kill_group(self._transport.get_pid())
-        self._transport.close()  # the pipes too: a process that left the group may hold their other ends
-        await self.exited
+        self._transport.close()  # our ends of the pipes too: a process that left the group may hold the others
+        await self.ended.wait()
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
@@ -94,13 +91,8 @@ class _Process(asyncio.SubprocessProtocol):
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         self._outputs[fd] += data
 
-    def process_exited(self) -> None:
-        if not self.exited.done():
-            self.exited.set_result(None)
-
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self.ended.done():
-            self.ended.set_result(None)
+        self.ended.set()
 
 
 async def _started(command: str | Sequence[str]) -> _Process:

@@ -267,7 +267,7 @@ def test_broken_plugin_is_reported_once(
     assert isinstance(found.get("wait"), Task)
 
 
-def test_entry_point_to_nothing_is_reported(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_entry_point_to_nothing_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """An entry point whose own module or class is not there is broken, not one that lacks a library."""
     entries = [EntryPoint("gone", "acme_gone.providers:X", GROUP), EntryPoint("lost", "tests.engines:X", GROUP)]
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda **_: entries)
