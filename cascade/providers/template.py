@@ -12,7 +12,7 @@ try:
     import jinja2
     import jinja2.sandbox
 except ImportError:  # said when a template is asked for
-    jinja2 = None
+    jinja2 = None  # type: ignore[assignment]
 
 __all__ = ["TemplateProvider", "render_template"]
 
@@ -40,11 +40,11 @@ def _compiled(template_string: str) -> Any:
 
 @lru_cache(maxsize=1)
 def _environment() -> Any:
-    class Sandbox(jinja2.sandbox.SandboxedEnvironment):  # type: ignore[misc]
+    class Sandbox(jinja2.sandbox.SandboxedEnvironment):
         """Says so where a template tries to escape; Jinja2's own makes nothing of the attribute at first."""
 
         def unsafe_undefined(self, obj: Any, attribute: str) -> NoReturn:
-            raise jinja2.sandbox.SecurityError(
+            raise jinja2.exceptions.SecurityError(
                 f"template: access to attribute {attribute!r} of a value of type {type(obj).__name__!r} is unsafe"
             )
 

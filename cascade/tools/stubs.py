@@ -3,7 +3,8 @@
     python -m cascade.tools.stubs [FOLDER]
 
 writes them below ``FOLDER/cascade``; the folder is ``typings`` by default, where Pyright looks by itself, and mypy with
-``mypy_path = "typings"``. A file there stands for the one that comes with the package, and has all that is in it.
+``mypy_path = "typings"``. The files there stand for those of the package itself, and have all that is in them. Where
+Pyright uses them, import modules such as ``cascade.runtime`` by that name; it does not know them as attributes then.
 """
 
 from __future__ import annotations
@@ -38,10 +39,12 @@ _PLAIN = (NoneType, bool, int, float, str, bytes)
 
 
 def stubs(providers: ProviderRegistry = registry) -> dict[str, str]:
-    """Return the stub files by path, those only that differ from the package's own."""
+    """Return the stub files by path: all that there are, or none if the package's own say everything.
+
+    Pyright does not look for the rest of a package of which it has found a part.
+    """
     names = [name for name in providers.names() if name not in BUILTIN and _is_reachable(name, providers)]
-    folders = {name.rpartition(".")[0] for name in names}
-    folders |= {parent for folder in folders for parent in _parents(folder)}
+    folders = {parent for name in (*names, *BUILTIN) for parent in _parents(name)} if names else set()
     return {_path(folder): _file(folder, folders, names, providers) for folder in sorted(folders)}
 
 
@@ -86,19 +89,24 @@ def _path(folder: str) -> str:
 
 
 def _file(folder: str, folders: set[str], names: list[str], providers: ProviderRegistry) -> str:
-    shipped = Path(__file__).parents[2] / _path(folder)
     module = f"cascade.{folder}" if folder else "cascade"
     types = _Types()
     lines = []
-    for child in sorted(f for f in folders if f and f.rpartition(".")[0] == folder):
-        name = child.rpartition(".")[2]
-        lines.append(f"from {module} import {name} as {name}")
+    for child in sorted(folders):
+        parent, _, name = child.rpartition(".")
+        if name and parent == folder and not _own(child):
+            lines.append(f"from {module} import {name} as {name}")
     for full in names:
         parent, _, name = full.rpartition(".")
         if parent == folder:
             lines.append(_function(name, _factory(full, providers), types))
-    own = f"{shipped.read_text(encoding='utf-8')}\n" if shipped.is_file() else ""
-    return own + "\n".join([_HEAD, *types.imports(), *lines, ""])
+    return "\n".join([_own(folder), _HEAD, *types.imports(), *lines, ""]) if lines else _own(folder)
+
+
+def _own(folder: str) -> str:
+    """Return the stub that the package itself has of a namespace; an empty text if there is none."""
+    file = Path(__file__).parents[2] / _path(folder)
+    return file.read_text(encoding="utf-8") if file.is_file() else ""
 
 
 def _factory(name: str, providers: ProviderRegistry) -> Any:
