@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from importlib.metadata import EntryPoint
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cascade.providers._builtin import BUILTIN
 from cascade.spec.protocols import LazyFactory
@@ -28,10 +28,13 @@ GROUP = "cascade.providers"
 class Provider(Protocol):
     """What an entry point of the group ``cascade.providers`` names: a class without constructor arguments."""
 
-    @property
-    def name(self) -> str:
-        """Where the factory is found below ``cascade``; dots make namespaces."""
-        ...
+    if TYPE_CHECKING:
+        name: str  # Pyright lets no class attribute stand for a property
+    else:
+
+        @property
+        def name(self) -> str:
+            """Where the factory is found below ``cascade``; dots make namespaces."""
 
     def create_factory(self) -> LazyFactory:
         """Return a task, or a function that returns a lazy result.

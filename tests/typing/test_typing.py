@@ -1,8 +1,9 @@
-"""Type checkers make of the public interface what api.py says, and of the package no errors."""
+"""Type checkers make of the public interface what api.py and providers.py say, and of the package no errors."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -19,6 +20,7 @@ CHECKERS = {
         "--config-file=",
         "--cache-dir=.mypy_cache/typing",
         str(HERE / "api.py"),
+        str(HERE / "providers.py"),
     ],
     "pyright": ["--pythonpath", sys.executable, "--project", str(HERE)],
 }
@@ -40,7 +42,7 @@ def check(checker: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("checker", CHECKERS)
 def test_public_interface(checker: str) -> None:
-    """A call of a task has the type of its function's result, and every wrong use marked in api.py is an error."""
+    """A call of a task has the type of its function's result, and every wrong use that is marked is an error."""
     done = check(checker, *CHECKERS[checker])
 
     assert done.returncode == 0, done.stdout + done.stderr
@@ -53,6 +55,7 @@ def test_checkers_do_look(checker: str, tmp_path: Path) -> None:
     bad += "\nassert_type(add(1), str)\nadd(1)  # type: ignore\n"
     last = len(bad.splitlines())
     (tmp_path / "api.py").write_text(bad, encoding="utf-8")
+    shutil.copy(HERE / "providers.py", tmp_path)
     settings = (HERE / "pyrightconfig.json").read_text(encoding="utf-8").replace('"../.."', f'"{ROOT.as_posix()}"')
     (tmp_path / "pyrightconfig.json").write_text(settings, encoding="utf-8")
 
