@@ -123,9 +123,20 @@ class ProviderRegistry:
         return sorted({*self._providers, *self._pending})
 
     def below(self, prefix: str = "") -> list[str]:
-        """Return what may follow ``<prefix>.`` up to the next dot, sorted."""
+        """Return what may follow ``<prefix>.`` up to the next dot, sorted.
+
+        Providers that lack a library are left out: tools such as ``help`` get each attribute that ``dir`` lists.
+        """
         start = f"{prefix}." if prefix else ""
-        return sorted({name[len(start) :].partition(".")[0] for name in self.names() if name.startswith(start)})
+        parts = {name[len(start) :].partition(".")[0] for name in self.names() if name.startswith(start)}
+        return sorted(part for part in parts if self._is_usable(start + part))
+
+    def _is_usable(self, name: str) -> bool:
+        try:
+            self.get(name)
+        except (AttributeError, ImportError):
+            return False
+        return True
 
     def _is_listed(self, name: str) -> bool:
         start = f"{name}."

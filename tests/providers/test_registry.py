@@ -307,6 +307,14 @@ def test_missing_library_is_said_at_the_moment_of_use(plugins: Any, capsys: pyte
     assert found.get("wait") is registry.get("wait")
 
 
+def test_dir_leaves_out_what_cannot_be_had(plugins: Any) -> None:
+    """Tools get each attribute that is listed, so what lacks a library is not; ``names`` has it all the same."""
+    found = plugins(plain=provider("lacking.one", failing(ImportError("needs lib"))), sound=provider("lacking.two"))
+
+    assert dir(found.get("lacking")) == ["two"]
+    assert {"lacking.one", "lacking.two"} <= set(found.names())
+
+
 def test_provider_is_there_once_its_library_is(plugins: Any) -> None:
     """A failed attempt is not remembered."""
     answers = [failing(ImportError("needs lib")), failing(ImportError("needs lib")), lambda: greet]
