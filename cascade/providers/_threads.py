@@ -38,6 +38,4 @@ async def change(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) ->
     except asyncio.CancelledError:
         if not job.cancel():  # it has begun
             await asyncio.wait([done])
-            if not done.cancelled():
-                done.exception()  # nobody is left to hear of it
         raise

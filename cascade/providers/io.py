@@ -52,8 +52,6 @@ async def _write_text_task(path: str, content: str, encoding: str = "utf-8") -> 
 @task(name="write_bytes")
 async def _write_bytes_task(path: str, content: bytes) -> None:
     """Write bytes to a file, which it makes or overwrites."""
-    if isinstance(content, str):
-        raise TypeError("write.bytes needs bytes, not str; write.text takes text")
     await change(Path(path).write_bytes, content)
 
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 
@@ -145,15 +145,15 @@ def test_cancelled_read_ends_at_once(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
 
-    async def scenario() -> None:
+    async def scenario() -> TextIO:
         running = asyncio.create_task(make_engine().run(cs.read.text(pipe)))
         writer = await asyncio.to_thread(pipe.open, "w", encoding="ascii")  # until the reader is there
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
-        writer.close()
+        return writer
 
-    asyncio.run(scenario())
+    asyncio.run(scenario()).close()  # until here the thread waits for something to read
 
 
 @pytest.mark.parametrize("fails", [False, True], ids=["complete", "failed"])
@@ -178,7 +178,8 @@ def test_cancelled_write_is_complete_or_never_begins(
         running = asyncio.create_task(make_engine().run(cs.write.text(path, "whole")))
         await asyncio.to_thread(begun.wait)
         running.cancel()
-        await asyncio.sleep(0)
+        for _ in range(20):
+            await asyncio.sleep(0)
         assert not running.done()
         go_on.set()
         with pytest.raises(asyncio.CancelledError):

@@ -342,6 +342,42 @@ def test_plugin_may_use_providers_while_it_is_loaded(plugins: Any) -> None:
     assert Eager.made == 1
 
 
+def test_registering_beats_what_is_being_made(plugins: Any) -> None:
+    """A factory that is registered while the plugin makes its own is the one that stays."""
+    found: ProviderRegistry
+
+    def make() -> Any:
+        found.register("acme.greet", cs.wait)
+        return greet
+
+    found = plugins(greet=provider(make=make))
+
+    assert found.get("acme.greet") is cs.wait
+
+
+def test_thread_waits_for_plugins_that_another_one_loads(plugins: Any) -> None:
+    """While the classes are being loaded nobody is told that there is no such provider."""
+    loading, go_on = threading.Event(), threading.Event()
+    got: list[Any] = []
+
+    class Slow(Greeter):
+        def __init__(self) -> None:
+            loading.set()
+            go_on.wait()
+
+    found = plugins(slow=Slow)
+    threads = [threading.Thread(target=lambda: got.append(found.get("acme.greet"))) for _ in range(2)]
+    threads[0].start()
+    loading.wait()
+    threads[1].start()
+    threads[1].join(0.05)  # time enough to give a wrong answer
+    go_on.set()
+    for thread in threads:
+        thread.join()
+
+    assert got == [greet] * 2
+
+
 def test_threads_find_the_same(plugins: Any) -> None:
     """Threads that ask at once all get the factory, which is made once."""
     found = plugins(greet=Greeter)

@@ -57,11 +57,26 @@ def test_output_is_flushed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert done == ["text\n", "flushed"]
 
 
-def test_lines_come_whole_and_in_order(capsys: pytest.CaptureFixture[str]) -> None:
-    """A hundred writes at once do not mix."""
-    run([cs.io.stdout.write(f"{n}" * 100) for n in range(100)])
+def test_lines_come_whole_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a hundred writes at once, each begins when the one before it has ended."""
+    all_begun = threading.Event()
+    seen: list[str] = []
 
-    assert capsys.readouterr().out == "".join(f"{n}" * 100 + "\n" for n in range(100))
+    class Stream(io.StringIO):
+        def write(self, text: str) -> int:
+            seen.append(f"begin {text}")
+            all_begun.wait()
+            seen.append(f"end {text}")
+            return len(text)
+
+    @cs.task
+    async def open_it() -> None:
+        all_begun.set()
+
+    monkeypatch.setattr(sys, "stdout", Stream())
+    run([*(cs.io.stdout.write(f"{n}") for n in range(100)), open_it()])
+
+    assert seen == [f"{what} {n}\n" for n in range(100) for what in ("begin", "end")]
 
 
 def test_reader_that_is_slow_holds_no_other_task_up() -> None:

@@ -206,6 +206,17 @@ def test_file_may_define_dataclasses_and_recursion(write: Write) -> None:
     assert run(cs.subflow(path, "result")) == list(range(50, 0, -1))
 
 
+def test_features_of_our_own_source_do_not_leak(write: Write) -> None:
+    """What ``from __future__`` says here does not hold there: without it, annotations are values."""
+    source = """
+    def function(n: int): ...
+
+    result = cs.dict(**function.__annotations__)
+    """
+
+    assert run(cs.subflow(write(source), "result")) == {"n": int}
+
+
 def test_subflows_side_by_side_in_maps_and_loops(write: Write) -> None:
     """Many runs of one file at once do not disturb each other; a loop over subflows runs hot."""
     path = write(DOUBLE)
