@@ -114,10 +114,11 @@ print(cascade.io.stdout.write.name, cascade.io.stdin.read_line.name)
 from cascade.write import text
 from cascade.read import *
 print(text is cs.read.text, bytes is cs.read.bytes)
-try:
-    cascade.io.local.nothing
-except AttributeError as error:
-    print(error)
+for name in ("nothing", "__wrapped__"):
+    try:
+        getattr(cascade.io.local, name)
+    except AttributeError as error:
+        print(error)
 """
     shown = subprocess.run([sys.executable, "-c", program], cwd=PACKAGE.parent, capture_output=True, text=True)
 
@@ -127,6 +128,7 @@ except AttributeError as error:
         "stdout_write stdin_read_line",
         "True True",
         "Cascade provider 'io.local.nothing' not found",
+        "module 'cascade.io.local' has no attribute '__wrapped__'",
     ]
 
 

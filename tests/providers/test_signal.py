@@ -179,3 +179,35 @@ def test_signals_in_a_loop() -> None:
 
     assert value == [6, 5, 4, 3, 2, 1]
     assert hot >= 4
+
+
+# -------------------------------------------------------------------------------------- the connectors of the package
+
+
+async def retained(publisher: Any, connector: Any) -> list[Any]:
+    """Has one connector leave a message with its broker, and receives it through the other, by name and by wildcard."""
+    await publisher.connect()
+    await publisher.publish("house/front/door", {"open": True}, retain=True)
+    await publisher.disconnect()
+    engine = make_engine(connector=connector)
+    topics = ["house/front/door", "house/+/door", "house/#"]
+
+    return [await engine.run(cs.recv(topic, timeout=30)) for topic in topics]
+
+
+def test_broker_within_the_process() -> None:
+    """The local bus delivers what it retains, for exact topics and wildcards, and no subscription is left."""
+    connector = pytest.importorskip("cascade.connectors.local.bus").LocalBusConnector
+
+    assert asyncio.run(retained(connector(), connector())) == [{"open": True}] * 3
+    assert not connector._wildcard_subscriptions
+    assert not any(topic.startswith("house") for topic in connector._exact_subscriptions)
+    asyncio.run(connector().publish("house/front/door", {}, retain=True))
+
+
+def test_broker_on_the_network(broker: Any) -> None:
+    """So does a real MQTT broker, which runs one after the other may use."""
+    connector = pytest.importorskip("cascade.connectors.mqtt").MqttConnector
+    one, other = (connector(broker.host, broker.port) for _ in range(2))
+
+    assert asyncio.run(retained(one, other)) == [{"open": True}] * 3
