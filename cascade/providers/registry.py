@@ -76,6 +76,8 @@ class ProviderRegistry:
         self._providers: dict[str, LazyFactory] = {}
         #: Makes the factories that nobody has asked for, or that lacked a library when somebody did.
         self._pending: dict[str, Callable[[], LazyFactory]] = {}
+        #: Namespaces that somebody has asked for.
+        self._namespaces: dict[str, ProviderNamespace] = {}
         #: Entry points of other distributions whose classes have not been loaded.
         self._unloaded: list[EntryPoint] = []
         #: Whether the entry points have been read.
@@ -104,12 +106,16 @@ class ProviderRegistry:
             self._make(name)
         if name in self._providers:
             return self._providers[name]
-        if self._is_listed(name):
-            return ProviderNamespace(self, name)
-        raise AttributeError(f"Cascade provider '{name}' not found")
+        if name not in self._namespaces:
+            if not self._is_listed(name):
+                raise AttributeError(f"Cascade provider '{name}' not found")
+            self._namespaces[name] = ProviderNamespace(self, name)
+        return self._namespaces[name]
 
     def knows(self, name: str) -> bool:
         """Whether there is a provider of this name or below it."""
+        if name in self._providers or name in self._namespaces:  # workflows ask for the same names again and again
+            return True
         self._read_entry_points()
         if self._is_listed(name):
             return True
