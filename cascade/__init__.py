@@ -121,8 +121,10 @@ def _provider(name: str) -> Any:
     if not name.startswith("_"):  # what Python and its tools ask every module for is no provider
         from cascade.providers.registry import registry
 
-        if registry.knows(name):
+        try:
             return registry.get(name)
+        except AttributeError:  # said below, as of any module
+            pass
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

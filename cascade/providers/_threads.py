@@ -18,7 +18,8 @@ __all__ = ["change", "look"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_pool = ThreadPool("cascade_provider")
+#: Many: a read that was given up may take its thread with it.
+_pool = ThreadPool("cascade_provider", 32)
 
 
 async def look(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

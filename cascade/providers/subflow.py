@@ -5,18 +5,15 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import sys
 from collections import ChainMap
 from contextvars import copy_context
-from hashlib import sha256
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from cascade.adapters.executors.local import LocalExecutor
 from cascade.adapters.solvers.native import NativeSolver
 from cascade.context import WorkflowContext, _current_context, get_current_context
+from cascade.providers._files import execute
 from cascade.providers._threads import look
 from cascade.providers.registry import LazyFactory, Provider
 from cascade.runtime.bus import MessageBus
@@ -76,25 +73,13 @@ def _load(path: str, target: str) -> Any:
     if not os.path.isfile(path):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     try:
-        module = _execute(Path(path).resolve())
+        module = execute(Path(path))
     except (Exception, SystemExit) as error:  # a file that calls sys.exit() ends nothing but itself
         raise RuntimeError(f"Error executing subflow '{path}': {type(error).__name__}: {error}") from error
     try:
         return vars(module)[target]
     except KeyError:
         raise ValueError(f"Target '{target}' not found in subflow '{path}'") from None
-
-
-def _execute(file: Path) -> ModuleType:
-    """Execute a file as a module, as it is now: a bytecode cache would miss a change within a second."""
-    name = f"_cascade_subflow_{sha256(os.fsencode(file)).hexdigest()[:16]}"
-    spec = spec_from_file_location(name, file)
-    if spec is None:  # a suffix that Python does not know
-        raise ImportError(f"{file.name} is no Python file")
-    module = module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses, for one, look up the module that they stand in
-    exec(compile(file.read_bytes(), file, "exec", dont_inherit=True), vars(module))
-    return module
 
 
 class SubflowProvider(Provider):

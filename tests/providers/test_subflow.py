@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import textwrap
 from collections.abc import Callable
@@ -78,12 +79,6 @@ def test_file_that_cannot_be_executed(write: Write, source: str, cause: type[Bas
         run(cs.subflow(write(source), "result"))
 
     assert isinstance(caught.value.__cause__, cause)
-
-
-def test_file_that_is_no_python(write: Write) -> None:
-    """A file with another suffix is not executed."""
-    with pytest.raises(RuntimeError, match=r"Error executing subflow .*notes.txt is no Python file"):
-        run(cs.subflow(write(DOUBLE, "notes.txt"), "result"))
 
 
 @pytest.mark.row("06-providers", "Built-in providers", "subflow")
@@ -308,6 +303,28 @@ def test_loading_holds_nobody_up(write: Write) -> None:
         assert run([cs.subflow(write(source), "result"), open_it()]) == ["opened", None]
     finally:
         del builtins.subflow_gate  # type: ignore[attr-defined]
+
+
+def test_tasks_of_the_file_may_run_in_another_process(write: Write) -> None:
+    """Another process finds the file by the name of its module, for its functions and for the classes of its values."""
+    source = """
+    import os
+    from dataclasses import dataclass
+
+    @dataclass
+    class Place:
+        process: int
+
+    @cs.task(mode="compute")
+    def ask(place):
+        return place, Place(os.getpid())
+
+    result = ask(Place(os.getpid()))
+    """
+    here, there = run(cs.subflow(write(source, "any name.workflow"), "result"))
+
+    assert here.process == os.getpid() != there.process
+    assert type(here) is type(there)
 
 
 def test_modules_do_not_pile_up(write: Write) -> None:
