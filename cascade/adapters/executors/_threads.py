@@ -61,24 +61,27 @@ class ThreadPool:
 
 def _work(jobs: SimpleQueue[_Job | None], idle: threading.Semaphore) -> None:
     while True:
-        try:
-            job = jobs.get_nowait()
-        except Empty:
-            idle.release()
-            job = jobs.get()
+        job = jobs.get()
         if job is None:
             jobs.put(None)
             return
-        _run(*job)
+        _run(*job, idle)
         del job  # neither arguments nor result may outlive the call
 
 
-def _run(future: Future[Any], function: Callable[[], Any]) -> None:
+def _run(future: Future[Any], function: Callable[[], Any], idle: threading.Semaphore) -> None:
+    """Make a call. The thread counts as idle before the result is told: whoever gets it may have the next call ready.
+
+    While there are more calls than threads it counts as idle too often; no thread can be started then anyway.
+    """
     if not future.set_running_or_notify_cancel():
+        idle.release()
         return
     try:
         value = function()
     except BaseException as error:  # whoever awaits the future decides
+        idle.release()
         future.set_exception(error)
     else:
+        idle.release()
         future.set_result(value)
