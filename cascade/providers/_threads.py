@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from cascade.adapters.executors._threads import ThreadPool
 
@@ -37,6 +37,13 @@ async def change(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) ->
     try:
         return await asyncio.shield(done)
     except asyncio.CancelledError:
+        done.add_done_callback(_hear)
         if not job.cancel():  # it has begun
             await asyncio.wait([done])
         raise
+
+
+def _hear(done: asyncio.Future[Any]) -> None:
+    """Take notice of an error that nobody else is left to hear of, so that asyncio does not complain of it."""
+    if not done.cancelled():
+        done.exception()
