@@ -1,0 +1,5 @@
+"""Workflows that others run by ``cascade.subflow``."""
+
+from __future__ import annotations
+
+__all__: list[str] = []
