@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import gc
 import importlib
+import inspect
 import os
 import subprocess
 import sys
@@ -265,6 +266,38 @@ def test_cancelling_a_blocking_call_is_prompt() -> None:
     executor.close()
 
     assert done.is_set()
+
+
+def test_a_coroutine_that_comes_after_cancelling_is_closed() -> None:
+    """A blocking function may return a coroutine to await; if nobody will, Python need not warn of it."""
+    executor = LocalExecutor()
+    started, release = threading.Event(), threading.Event()
+    made = []
+
+    async def rest() -> None: ...
+
+    def function() -> Any:
+        started.set()
+        release.wait(20)
+        made.append(rest())
+        return made[0]
+
+    async def main() -> None:
+        waiting = asyncio.ensure_future(executor.execute(node(function, "blocking"), [], {}))
+        await asyncio.to_thread(started.wait, 20)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        release.set()
+
+    asyncio.run(main())
+    for _ in range(1000):
+        if made and inspect.getcoroutinestate(made[0]) == inspect.CORO_CLOSED:
+            break
+        threading.Event().wait(0.01)  # the thread is on its way
+
+    assert inspect.getcoroutinestate(made[0]) == inspect.CORO_CLOSED
+    executor.close()
 
 
 def test_nothing_outlives_a_blocking_call() -> None:

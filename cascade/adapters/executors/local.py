@@ -8,6 +8,8 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from cascade.adapters.executors._processes import ProcessPool
     from cascade.adapters.executors._threads import ThreadPool
     from cascade.graph.model import Node
@@ -68,8 +70,13 @@ class LocalExecutor:
 
             self._threads = ThreadPool("cascade_blocking")
         job = partial(copy_context().run, _call, function, args, kwargs)
-        # A cancelled wait leaves the thread alone: its result is dropped when it comes.
-        return await asyncio.wrap_future(self._threads.submit(job))
+        future = self._threads.submit(job)
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            # The thread is left alone: its result is dropped when it comes.
+            future.add_done_callback(_drop)
+            raise
 
     async def _in_process(
         self, name: str, function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]
@@ -94,6 +101,14 @@ class LocalExecutor:
             if pool is not None:
                 pool.close()
         self._threads = self._processes = None
+
+
+def _drop(future: Future[Any]) -> None:
+    """Close a coroutine that nobody is left to await, or Python warns of it."""
+    if not future.cancelled() and future.exception() is None:
+        value = future.result()
+        if type(value) is CoroutineType:
+            value.close()
 
 
 def _call(function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
