@@ -557,7 +557,7 @@ cdef class Task:
         for attribute in ("__module__", "__qualname__", "__doc__"):
             if hasattr(func, attribute):
                 setattr(self, attribute, getattr(func, attribute))
-        setattr(self, "__wrapped__", func)
+        vars(self)["__wrapped__"] = vars(self)["func"] = func
         setattr(self, "_potential_tco_targets", None)
         shown = name or getattr(func, "__name__", None) or type(func).__name__
         self._callee = Callee(func, shown, bool(pure), _check_mode(mode), _is_async(func))
@@ -585,12 +585,15 @@ cdef class Task:
 
     @property
     def func(self):
-        """The function. Setting it takes effect with the next step."""
+        """The function. Setting it takes effect with the next step.
+
+        It is in the instance's dictionary too, where ``unittest.mock.patch`` looks for what to put back.
+        """
         return self._callee.func
 
     @func.setter
     def func(self, func):
-        setattr(self, "__wrapped__", func)
+        vars(self)["__wrapped__"] = vars(self)["func"] = func
         self._replace(func=func, is_async=_is_async(func))
 
     @property

@@ -210,7 +210,7 @@ class Task(Generic[P, R]):
         for attribute in ("__module__", "__qualname__", "__doc__"):
             if hasattr(func, attribute):
                 setattr(self, attribute, getattr(func, attribute))
-        self.__wrapped__ = func
+        self.__wrapped__ = vars(self)["func"] = func
         shown = name or getattr(func, "__name__", None) or type(func).__name__
         self._callee = Callee(func, shown, bool(pure), _check_mode(mode), _is_async(func))
 
@@ -234,13 +234,16 @@ class Task(Generic[P, R]):
 
     @property
     def func(self) -> Callable[..., Any]:
-        """The function. Setting it takes effect with the next step."""
+        """The function. Setting it takes effect with the next step.
+
+        It is in the instance's dictionary too, where ``unittest.mock.patch`` looks for what to put back.
+        """
         return self._callee.func
 
     @func.setter
     def func(self, func: Callable[..., Any]) -> None:
         self.__dict__.pop("_signature_of", None)
-        self.__wrapped__ = func
+        self.__wrapped__ = vars(self)["func"] = func
         self._replace(func=func, is_async=_is_async(func))
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from typing import Any
+from unittest.mock import AsyncMock, patch
 
 import pytest
 
@@ -124,6 +125,17 @@ def test_a_new_function_takes_effect() -> None:
 
     assert (changing.func, changing.is_async, changing.name) == (later, True, "area")
     assert changing.__wrapped__ is later  # type: ignore[attr-defined]
+
+
+def test_a_patched_function_is_put_back() -> None:
+    """``unittest.mock.patch`` replaces ``func`` for the time of its block, nested too."""
+    changing = cs.task(area)
+    with patch.object(changing, "func", new_callable=AsyncMock) as outer:
+        with patch.object(changing, "func", len):
+            assert (changing.func, changing.is_async) == (len, False)
+        assert (changing.func, changing.is_async) == (outer, True)
+
+    assert (changing.func, changing.is_async) == (area, False)
 
 
 @pytest.mark.row("01-tasks-and-graph", "Task", "mode")
