@@ -24,7 +24,17 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeGuard
 
-__all__ = ["PREFIX", "changes", "is_constraint_topic", "merged", "parted", "scope_of", "topic_of"]
+__all__ = [
+    "PREFIX",
+    "changes",
+    "is_constraint_topic",
+    "known_after",
+    "may_cover",
+    "merged",
+    "parted",
+    "scope_of",
+    "topic_of",
+]
 
 #: All constraint topics begin with this.
 PREFIX = "cascade/constraints/"
@@ -47,6 +57,16 @@ def is_constraint_topic(topic: str) -> bool:
     return topic.startswith(PREFIX)
 
 
+def may_cover(subscription: str) -> bool:
+    """Whether a subscription may match constraint topics."""
+    for level, wanted in zip(subscription.split("/"), PREFIX.split("/"), strict=False):
+        if level == "#":
+            return True
+        if level != "+" and wanted not in ("", level):
+            return False
+    return True
+
+
 def merged(retained: Any, payload: Any) -> Any:
     """Return what to retain when ``payload`` is published where ``retained`` (or nothing) is now.
 
@@ -64,7 +84,7 @@ def parted(payload: Any) -> list[Any]:
     """Return the messages that a retained payload stands for, oldest first; none for an empty one."""
     if not payload:
         return []
-    if not isinstance(payload, dict) or not isinstance(payload.get(OTHERS), list):
+    if not isinstance(payload, dict) or not isinstance(payload.get(OTHERS), list) or len(payload) == 1:
         return [payload]
     newest = {key: value for key, value in payload.items() if key != OTHERS}
     return [*payload[OTHERS], newest]
@@ -82,6 +102,13 @@ def changes(known: Any, payload: Any, is_retained: bool) -> list[Any]:
     if any(_is_missing(one, parts) for one in before):
         return [{}, *parts]
     return _news(parts, before)
+
+
+def known_after(known: Any, payload: Any, is_retained: bool) -> Any:
+    """Return what a subscriber knows of a topic after ``payload``: one that just adds a constraint lifts no other."""
+    if is_retained or not payload or not isinstance(payload, dict) or OTHERS in payload:
+        return payload
+    return merged(known, payload)
 
 
 def _news(parts: Iterable[Any], known: list[Any]) -> list[Any]:
