@@ -24,6 +24,7 @@ from cascade.runtime.events import (
     TaskSkipped,
 )
 from cascade.spec.protocols import Connector
+from cascade.spec.telemetry import LifecycleEvent, TaskStateEvent, TelemetryHeader, message
 
 __all__ = ["HumanReadableLogSubscriber", "TelemetrySubscriber"]
 
@@ -109,14 +110,17 @@ class TelemetrySubscriber:
     """Sends run and task events as telemetry messages, in the order of the events.
 
     A message is built when its event happens and handed to the connector by one background task, because the event
-    bus must not wait for a network. A message that the connector refuses is logged and given up.
+    bus must not wait for a network. A message that the connector refuses is logged and given up. A connector that can
+    make sure of delivery says so by ``telemetry_qos``, the quality of service that it is then asked for.
     """
 
     def __init__(self, event_bus: MessageBus, connector: Connector) -> None:
         self._connector = connector
         self._source_id = _source_id()
-        #: Topic and payload of the messages not handed over yet, oldest first.
-        self._queue: deque[tuple[str, dict[str, Any]]] = deque()
+        qos = getattr(connector, "telemetry_qos", None)
+        self._options: dict[str, Any] = {"qos": qos} if isinstance(qos, int) else {}
+        #: Topic and payload of the messages not handed over yet, oldest first, and marks of those who wait.
+        self._queue: deque[tuple[str, dict[str, Any]] | asyncio.Future[None]] = deque()
         #: The background task that empties the queue; at most one that is not done.
         self._pending_tasks: set[asyncio.Task[None]] = set()
         event_bus.subscribe(Event, self.on_event)
@@ -126,29 +130,29 @@ class TelemetrySubscriber:
         body = _body(event)
         if body is None or event.run_id is None:
             return
-        self._queue.append(self._message(event, event.run_id, body))
+        header = TelemetryHeader(
+            ts=_iso_utc(event.timestamp),
+            run_id=event.run_id,
+            org_id=os.environ.get("CASCADE_ORG_ID", "local"),
+            project_id=os.environ.get("CASCADE_PROJECT_ID", "default"),
+            source=self._source_id,
+        )
+        topic = f"cascade/telemetry/{header.org_id}/{header.project_id}/{header.run_id}/events"
+        self._queue.append((topic, message(header, body)))
         self._start_sender()
 
     async def shutdown(self) -> None:
-        """Wait until every message is handed to the connector."""
-        while self._queue or self._pending_tasks:
+        """Wait until what was built so far is handed to the connector; other runs may go on adding to it."""
+        if not self._queue and not self._pending_tasks:
+            return
+        mark = asyncio.get_running_loop().create_future()
+        self._queue.append(mark)
+        while not mark.done():
             self._start_sender()
-            if self._pending_tasks:  # wait, unlike gather, leaves the sender alone when this is cancelled
-                await asyncio.wait(self._pending_tasks)
-
-    def _message(self, event: Event, run_id: str, body: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        org_id = os.environ.get("CASCADE_ORG_ID", "local")
-        project_id = os.environ.get("CASCADE_PROJECT_ID", "default")
-        payload = {
-            "v": "1.0",
-            "ts": _iso_utc(event.timestamp),
-            "run_id": run_id,
-            "org_id": org_id,
-            "project_id": project_id,
-            "source": self._source_id,
-            "body": body,
-        }
-        return f"cascade/telemetry/{org_id}/{project_id}/{run_id}/events", payload
+            await asyncio.wait({mark, *self._pending_tasks}, return_when=asyncio.FIRST_COMPLETED)
+        if not self._queue:  # the sender has nothing left to do
+            await asyncio.wait(self._pending_tasks)
+            self._pending_tasks.clear()
 
     def _start_sender(self) -> None:
         try:
@@ -162,9 +166,14 @@ class TelemetrySubscriber:
 
     async def _send_all(self) -> None:
         while self._queue:
-            topic, payload = self._queue.popleft()
+            entry = self._queue.popleft()
+            if isinstance(entry, asyncio.Future):
+                if not entry.done():
+                    entry.set_result(None)
+                continue
+            topic, payload = entry
             try:
-                await self._connector.publish(topic, payload)
+                await self._connector.publish(topic, payload, **self._options)
             except Exception as error:
                 _report(topic, error)
 
@@ -177,30 +186,19 @@ _STATES: dict[type[TaskEvent], str] = {
 }
 
 
-def _body(event: Event) -> dict[str, Any] | None:
+def _body(event: Event) -> LifecycleEvent | TaskStateEvent | None:
     """Return the body of the event's message, or None for events that are not sent."""
     if isinstance(event, RunStarted):
-        return {"type": "LifecycleEvent", "event": "ENGINE_STARTED"}
+        return LifecycleEvent("ENGINE_STARTED")
     if isinstance(event, RunFinished):
-        return {"type": "LifecycleEvent", "event": "ENGINE_STOPPED"}
+        return LifecycleEvent("ENGINE_STOPPED")
     if isinstance(event, TaskExecutionFinished):
         state = "COMPLETED" if event.status == "Succeeded" else "FAILED"
-        return _task_state(event, state, event.duration * 1000.0, event.error or "")
+        return TaskStateEvent(event.task_id, event.task_name, state, event.duration * 1000.0, event.error or "")
     for event_type, state in _STATES.items():
         if isinstance(event, event_type):
-            return _task_state(event, state)
+            return TaskStateEvent(event.task_id, event.task_name, state)
     return None
-
-
-def _task_state(event: TaskEvent, state: str, duration_ms: float = 0.0, error: str = "") -> dict[str, Any]:
-    return {
-        "type": "TaskStateEvent",
-        "task_id": event.task_id,
-        "task_name": event.task_name,
-        "state": state,
-        "duration_ms": duration_ms,
-        "error": error,
-    }
 
 
 def _iso_utc(timestamp: float) -> str:

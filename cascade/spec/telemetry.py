@@ -1,11 +1,14 @@
-"""Bodies and header of the telemetry messages that a connector carries."""
+"""Header and bodies of the telemetry messages that a connector carries.
+
+{"v": "1.0", "ts": ..., "run_id": ..., "org_id": ..., "project_id": ..., "source": ..., "body": {"type": ..., ...}}
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["LifecycleEvent", "ResourceEvent", "TaskStateEvent", "TelemetryHeader"]
+__all__ = ["LifecycleEvent", "ResourceEvent", "TaskStateEvent", "TelemetryHeader", "message"]
 
 
 @dataclass(frozen=True)
@@ -46,3 +49,9 @@ class ResourceEvent:
     resource_name: str
     action: str
     current_usage: dict[str, float] = field(default_factory=dict)
+
+
+def message(header: TelemetryHeader, body: LifecycleEvent | TaskStateEvent | ResourceEvent) -> dict[str, Any]:
+    """Return the message as it is sent. Only ``metadata`` is left out where it is empty."""
+    fields = {name: value for name, value in vars(body).items() if name != "metadata" or value}
+    return {**vars(header), "body": {"type": type(body).__name__, **fields}}
