@@ -6,17 +6,19 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from functools import cache
 from typing import Any
 
 from cascade import _kernel
 from cascade.internal.inputs import ENVIRONMENT, PARAMS, _internal_gather, environment
+from cascade.runtime._link import Link
 from cascade.runtime._parts import Part
 from cascade.runtime._run_stack import RunStack
 from cascade.runtime._wakeup import Wakeup
 from cascade.runtime.bus import MessageBus
+from cascade.runtime.constraints._message import constraint_of
 from cascade.runtime.constraints.handlers import (
     ConcurrencyConstraintHandler,
     PauseConstraintHandler,
@@ -29,13 +31,10 @@ from cascade.runtime.resource_container import ResourceContainer
 from cascade.runtime.resource_manager import ResourceManager
 from cascade.runtime.stats import Outcome, RunStats
 from cascade.runtime.strategies.graph import GraphExecutionStrategy
-from cascade.spec.constraint import GlobalConstraint
 from cascade.spec.protocols import Connector, Executor, Solver, StateBackend
 from cascade.spec.resource import ResourceDefinition
 
 __all__ = ["Engine"]
-
-_CONSTRAINT_TOPIC = "cascade/constraints/#"
 
 
 class Engine:
@@ -109,6 +108,10 @@ class Engine:
         #: Counters of the runs that have ended.
         self._ended = RunStats()
         self._managed_subscribers: list[Any] = []
+        #: The connection of the runs that go on.
+        self._link: Link | None = None
+        #: Ids of the constraints that have come through the connector since it was last subscribed to.
+        self._told: set[Any] = set()
 
     @property
     def stats(self) -> RunStats:
@@ -208,11 +211,23 @@ class Engine:
 
     async def _connect(self, ending: _Ending) -> None:
         assert self.connector is not None
-        await self.connector.connect()
-        ending.connected = True
-        self.bus.publish(ConnectorConnected(run_id=ending.run_id))
-        await self.connector.subscribe(_CONSTRAINT_TOPIC, self._on_constraint_update)
-        await asyncio.sleep(0)  # what a connector delivers in a task of its own is there before the run starts
+        link = self._link
+        if link is None or link.connector is not self.connector or link.loop is not asyncio.get_running_loop():
+            link = self._link = Link(self.connector, self._on_constraint_update, self._renewing_constraints)
+        ending.link = link
+        await link.join(lambda: self.bus.publish(ConnectorConnected(run_id=ending.run_id)))
+
+    @contextmanager
+    def _renewing_constraints(self) -> Iterator[None]:
+        """Lift what the connector said in earlier runs and does not say again: it may have been lifted in between."""
+        earlier, self._told = self._told, set()
+        try:
+            yield
+        except BaseException:
+            self._told |= earlier
+            raise
+        for constraint_id in earlier - self._told:
+            self.constraint_manager.remove_constraint(constraint_id)
 
     def _announce(self, target: Any, params: dict[str, Any], ending: _Ending) -> None:
         """Say that a run starts.
@@ -248,15 +263,16 @@ class Engine:
             )
             self.bus.publish(finished)
         async with AsyncExitStack() as rest:  # one that cannot be shut down does not keep the others from it
-            if self.connector is not None:
-                rest.push_async_callback(self._disconnect, self.connector, ending)
+            if ending.link is not None:
+                rest.push_async_callback(self._disconnect, ending.link, ending.run_id)
             for subscriber in reversed(self._managed_subscribers):
                 if hasattr(subscriber, "shutdown"):
                     rest.push_async_callback(subscriber.shutdown)
 
-    async def _disconnect(self, connector: Connector, ending: _Ending) -> None:
-        await connector.disconnect()
-        self.bus.publish(ConnectorDisconnected(run_id=ending.run_id))
+    async def _disconnect(self, link: Link, run_id: str) -> None:
+        if await link.leave() and self._link is link:
+            self._link = None
+        self.bus.publish(ConnectorDisconnected(run_id=run_id))
 
     async def _on_constraint_update(self, topic: str, payload: dict[str, Any]) -> None:
         """Take a constraint message: an empty payload lifts what the scope in the topic had."""
@@ -264,15 +280,9 @@ class Engine:
             if not payload:
                 self.constraint_manager.remove_constraints_by_scope(":".join(topic.split("/")[2:]))
             else:
-                self.constraint_manager.update_constraint(
-                    GlobalConstraint(
-                        id=payload["id"],
-                        scope=payload["scope"],
-                        type=payload["type"],
-                        params=payload["params"],
-                        expires_at=payload.get("expires_at"),
-                    )
-                )
+                constraint = constraint_of(payload)
+                self.constraint_manager.update_constraint(constraint)
+                self._told.add(constraint.id)
         except Exception as error:  # whatever an operator sends, the engine goes on
             print(  # noqa: T201 - the text and the stream are part of the interface
                 f"[Engine] Error processing constraint on topic '{topic}': {error}", file=sys.stderr
@@ -295,14 +305,15 @@ _NOTHING_RUN = RunStats()
 class _Ending:
     """What is known of a run when it ends."""
 
-    __slots__ = ("connected", "run_id", "started", "stats")
+    __slots__ = ("link", "run_id", "started", "stats")
 
     def __init__(self) -> None:
         digits = os.urandom(16).hex()
         self.run_id = f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
         self.started = time.monotonic()
         self.stats = _NOTHING_RUN
-        self.connected = False
+        #: The connection that the run has joined.
+        self.link: Link | None = None
 
 
 def _in_memory(run_id: str) -> StateBackend:

@@ -92,6 +92,10 @@ class ConstraintManager:
         """Lift all constraints of a scope."""
         self._remove(lambda constraint: constraint.scope == scope)
 
+    def remove_constraint(self, constraint_id: str) -> None:
+        """Lift one constraint, if it is there."""
+        self._remove(lambda constraint: constraint.id == constraint_id)
+
     def cleanup_expired_constraints(self) -> None:
         """Lift the constraints whose time is over."""
         now = time.time()
