@@ -84,6 +84,8 @@ def _bound(path: str, kind: socket.SocketKind) -> Claim:
             os.fchmod(bound.fileno(), 0o600)  # Linux gives the file this mode as it makes it
         bound.bind(path)
         os.chmod(path, 0o600)  # other systems do not
+        if kind == socket.SOCK_STREAM:
+            bound.listen(100)  # at once, because who does not listen counts as dead
         bound.setblocking(False)
         return Claim(bound, path, _identity(path))
     except BaseException:

@@ -8,6 +8,7 @@ import os
 import sqlite3
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,13 +24,13 @@ VERSION = 1
 LOCK_WAIT = 5.0
 
 _COLUMNS = "id, scope, type, params, expires_at, updated_at"
-_SCHEMA = """
+_TABLE = """
 CREATE TABLE IF NOT EXISTS constraints (
     id TEXT PRIMARY KEY, scope TEXT NOT NULL, type TEXT NOT NULL, params TEXT NOT NULL,
     expires_at REAL, updated_at REAL NOT NULL
-);
-CREATE INDEX IF NOT EXISTS idx_constraints_scope ON constraints (scope);
+)
 """
+_INDEX = "CREATE INDEX IF NOT EXISTS idx_constraints_scope ON constraints (scope)"
 
 
 @dataclass(frozen=True)
@@ -141,8 +142,12 @@ class ConstraintStore:
                 f"was written by a newer version of Cascade (format {version}, this one knows {VERSION}): "
                 "update this one, or give another db_path",
             )
-        connection.executescript(_SCHEMA)
-        connection.execute(f"SELECT {_COLUMNS} FROM constraints LIMIT 0")
+        connection.execute(_TABLE)
+        connection.execute(f"SELECT {_COLUMNS} FROM constraints LIMIT 0")  # before anything is changed
+        connection.execute(_INDEX)
+        with suppress(sqlite3.OperationalError):  # busy: then it stays as it is, only slower
+            connection.execute("PRAGMA journal_mode = WAL")  # writing waits for no disk, so a pause acts at once
+        connection.execute("PRAGMA synchronous = NORMAL")
         if version != VERSION:
             connection.execute(f"PRAGMA user_version = {VERSION}")
 

@@ -244,8 +244,8 @@ class LocalConnector(Connector):
         is_broken = False
         while not subscription.is_over:
             with suppress(TimeoutError):
-                interval = POLL_INTERVAL if self._use_polling else SAFETY_INTERVAL
-                await asyncio.wait_for(self._wakeup.wait_beyond(generation), interval)
+                async with asyncio.timeout(POLL_INTERVAL if self._use_polling else SAFETY_INTERVAL):
+                    await self._wakeup.wait_beyond(generation)
             generation = self._wakeup.generation
             try:
                 await self._sync_and_notify(subscription.callback)

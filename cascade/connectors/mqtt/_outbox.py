@@ -96,7 +96,8 @@ class Outbox:
         while self._waiting or self._sending:
             self._progress.clear()
             try:
-                await asyncio.wait_for(self._progress.wait(), patience)
+                async with asyncio.timeout(patience):
+                    await self._progress.wait()
             except TimeoutError:
                 break
         return len(self._waiting) + len(self._sending)

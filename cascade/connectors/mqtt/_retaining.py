@@ -8,7 +8,7 @@ from typing import Any
 
 from cascade.connectors import _constraint_topics as constraints
 
-__all__ = ["retain_beside"]
+__all__ = ["first_of", "retain_beside"]
 
 
 async def retain_beside(
@@ -38,7 +38,8 @@ async def retain_beside(
 async def first_of(heard: asyncio.Queue[Any], patience: float) -> Any:
     """Return the first message, or None if there is none in time."""
     try:
-        return await asyncio.wait_for(heard.get(), patience)
+        async with asyncio.timeout(patience):
+            return await heard.get()
     except TimeoutError:
         return None
 

@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 from collections.abc import Awaitable
+from contextlib import suppress
 from typing import Any
 
 from cascade.connectors import _constraint_topics as constraints
@@ -310,10 +311,9 @@ class MqttConnector(Connector):
         renewal.add_done_callback(self._link_tasks.discard)
 
     async def _wait_to_leave(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._leaving.wait(), seconds)
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._leaving.wait()
 
     async def _renew(self) -> None:
         """Subscribe again, then go on sending."""
