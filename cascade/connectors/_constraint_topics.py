@@ -28,7 +28,7 @@ __all__ = [
     "PREFIX",
     "changes",
     "is_constraint_topic",
-    "known_after",
+    "joined",
     "may_cover",
     "merged",
     "parted",
@@ -104,11 +104,16 @@ def changes(known: Any, payload: Any, is_retained: bool) -> list[Any]:
     return _news(parts, before)
 
 
-def known_after(known: Any, payload: Any, is_retained: bool) -> Any:
-    """Return what a subscriber knows of a topic after ``payload``: one that just adds a constraint lifts no other."""
-    if is_retained or not payload or not isinstance(payload, dict) or OTHERS in payload:
-        return payload
-    return merged(known, payload)
+def joined(known: Any, payload: Any) -> Any:
+    """Return what is in force after ``payload`` was published where ``known`` was: only an empty message lifts.
+
+    A publisher may not have seen all that was in force when it wrote down what else is.
+    """
+    if not payload:
+        return {}
+    for part in parted(payload):
+        known = merged(known, part)
+    return known
 
 
 def _news(parts: Iterable[Any], known: list[Any]) -> list[Any]:

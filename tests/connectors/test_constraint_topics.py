@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cascade.connectors._constraint_topics import (
     changes,
     is_constraint_topic,
-    known_after,
+    joined,
     may_cover,
     merged,
     parted,
@@ -131,12 +131,11 @@ def test_who_was_away_is_told_what_has_changed():
     assert changes({}, {}, True) == []
 
 
-def test_a_message_of_an_older_controller_lifts_nothing_from_who_listens():
-    """It comes without the others, which stay known; to one that was away it is all there is."""
-    assert parted(known_after(PAUSE, LIMIT, False)) == [PAUSE, LIMIT]
-    assert known_after(PAUSE, LIMIT, True) == LIMIT
-    assert known_after(PAUSE, {}, False) == {}
-    assert known_after(LIMIT, merged(PAUSE, LIMIT), False) == merged(PAUSE, LIMIT)
+def test_a_message_just_published_lifts_nothing_but_as_a_whole():
+    """Its publisher need not have known of everything, least of all an older one."""
+    assert parted(joined(PAUSE, LIMIT)) == [PAUSE, LIMIT]
+    assert parted(joined(merged(PAUSE, LIMIT), merged(LIMIT, RATE))) == [PAUSE, LIMIT, RATE]
+    assert joined(PAUSE, {}) == {}
 
 
 JSON = st.recursive(
@@ -149,4 +148,4 @@ JSON = st.recursive(
 @given(JSON, JSON, st.booleans())
 def test_no_json_at_all_breaks_a_reader(known, payload, is_retained):
     """Whatever a broker holds, it is told or kept, and can be written again."""
-    json.dumps([changes(known, payload, is_retained), merged(known, payload), known_after(known, payload, is_retained)])
+    json.dumps([changes(known, payload, is_retained), merged(known, payload), joined(known, payload)])

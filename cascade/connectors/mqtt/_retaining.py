@@ -24,15 +24,20 @@ async def retain_beside(
 
     ``retained`` is what the topic holds now, and ``heard`` gets every message of the topic from then on, one's own
     included. The broker puts the messages of all publishers in one order, so whoever hears another one's message
-    between what it read and its own knows that it has covered that up, and publishes again, with both.
+    before its own knows what it has covered up, and publishes again, with that. What is known only grows until somebody
+    lifts the scope, so publishers that meet come to an end, and the last message has it all.
     """
     while True:
         message = constraints.merged(retained, payload)
         await client.publish(topic, payload=json.dumps(message), qos=qos, retain=True)
-        covered = await _last_before(message, heard, patience)
-        if covered is None:
+        try:
+            async with asyncio.timeout(patience):
+                while (other := await heard.get()) != message:
+                    retained = constraints.joined(retained, other)
+        except TimeoutError:  # a broker that lets one write but not read: nothing can be known
             return
-        retained = covered
+        if _is_same(message, constraints.merged(retained, payload)):
+            return
 
 
 async def first_of(heard: asyncio.Queue[Any], patience: float) -> Any:
@@ -44,13 +49,6 @@ async def first_of(heard: asyncio.Queue[Any], patience: float) -> Any:
         return None
 
 
-async def _last_before(message: Any, heard: asyncio.Queue[Any], patience: float) -> Any:
-    """Return the last message of others that came before one's own ``message``; None if there was none."""
-    last = None
-    try:
-        async with asyncio.timeout(patience):
-            while (payload := await heard.get()) != message:
-                last = payload
-    except TimeoutError:  # a broker that lets one write but not read; nothing can be known
-        return None
-    return last
+def _is_same(one: Any, other: Any) -> bool:
+    ones, others = constraints.parted(one), constraints.parted(other)
+    return len(ones) == len(others) and all(part in others for part in ones)

@@ -264,7 +264,7 @@ class MqttConnector(Connector):
                 known = subscription.known.get(topic)
                 for part in constraints.changes(known, payload, is_retained):
                     subscription.put(topic, part)
-                subscription.known[topic] = constraints.known_after(known, payload, is_retained)
+                subscription.known[topic] = payload if is_retained else constraints.joined(known, payload)
             else:
                 subscription.put(topic, payload)
 
@@ -384,3 +384,5 @@ async def _leave(client: Any) -> None:
         await client.__aexit__(None, None, None)
     except Exception as error:
         _log.debug("while closing the connection to the MQTT broker: %s", error)
+    for _ in range(3):  # the client has a task of its own that it cancels in the next turn of the loop
+        await asyncio.sleep(0)
