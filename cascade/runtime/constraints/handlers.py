@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from cascade.common.messaging import bus
+from cascade.runtime.constraints._rate import finite, tokens_per_second
 from cascade.runtime.constraints._scope import matches as _matches
 from cascade.runtime.constraints.protocols import ConstraintHandler
 from cascade.runtime.constraints.rate_limiter import RateLimiter
@@ -136,22 +137,11 @@ def _number(value: Any) -> float:
     return number
 
 
-#: Seconds by the names of units that a rate may use.
-_UNITS = {
-    **dict.fromkeys(("s", "sec", "second"), 1.0),
-    **dict.fromkeys(("m", "min", "minute"), 60.0),
-    **dict.fromkeys(("h", "hr", "hour"), 3600.0),
-}
-
-
 def _parse_rate_string(rate_str: str) -> float:
     """Return tokens per second of ``"N/unit"`` or a bare number; what cannot be read is reported and means 1.0."""
     text = str(rate_str)
-    count, slash, unit = text.partition("/")
     try:
-        if slash and unit.strip().lower() not in _UNITS:
-            raise ValueError(f"unknown unit {unit.strip()!r}, use one of {', '.join(_UNITS)}")
-        return _finite(count) / _UNITS[unit.strip().lower() if slash else "s"]
+        return tokens_per_second(text)
     except ValueError as error:
         _report(text, error)
         return 1.0
@@ -163,17 +153,10 @@ def _bucket_capacity(constraint: GlobalConstraint) -> float | None:
     if capacity is None:
         return None
     try:
-        return max(_finite(str(capacity)), 1.0)
+        return max(finite(str(capacity)), 1.0)
     except ValueError as error:
         _report(str(capacity), error)
         return None
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"{text.strip()!r} is not a finite number")
-    return number
 
 
 def _report(raw_value: str, error: ValueError) -> None:
