@@ -70,6 +70,8 @@ def _as_json(value: Any) -> Any:
 
 def _write_line(stream: TextIO | None, text: str) -> None:
     stream = sys.stderr if stream is None else stream  # looked up late: callers may have replaced sys.stderr
+    if stream is None:  # the process was started without
+        return
     try:
         stream.write(text + "\n")
     except UnicodeEncodeError:  # a stream that cannot show emoji still gets the words

@@ -34,6 +34,7 @@ DATA = {
     "controller.publishing_limit": "scope, topic, limit",
     "controller.publishing_rate": "scope, topic, rate",
     "controller.publish_limit_success": "",
+    "controller.scope_unknown": "scope",
     "controller.resuming": "scope, topic",
     "controller.resume_success": "",
     "controller.error": "error",
@@ -49,6 +50,8 @@ DATA = {
     "observer.error_uds": "error",
     "observer.error_uds_unsupported": "",
     "observer.error_invalid_backend": "backend",
+    "observer.status.malformed": "topic, error",
+    "observer.status.database_error": "path, error",
     "observer.telemetry.run_header": "run_id",
     "observer.telemetry.lifecycle.ENGINE_STARTED": "",
     "observer.telemetry.lifecycle.ENGINE_STOPPED": "",
@@ -67,6 +70,12 @@ def sample(placeholders):
     return {name: 1.25 if name in NUMBERS else f"<{name}>" for name in names}
 
 
+@pytest.mark.row("05-events-and-messages", "Message ids that must exist, with their placeholders", "run / task")
+@pytest.mark.row("05-events-and-messages", "Message ids that must exist, with their placeholders", "local bus")
+@pytest.mark.row("05-events-and-messages", "Message ids that must exist, with their placeholders", "constraints")
+@pytest.mark.row("05-events-and-messages", "Message ids that must exist, with their placeholders", "controller")
+@pytest.mark.row("05-events-and-messages", "Message ids that must exist, with their placeholders", "observer")
+@pytest.mark.row("05-events-and-messages", "Message ids that must exist, with their placeholders", "telemetry view")
 @pytest.mark.parametrize("msg_id, placeholders", DATA.items())
 def test_every_message_exists_and_takes_its_data(msg_id, placeholders):
     """A message of the published table can be shown with exactly the data that it is sent with."""
@@ -75,6 +84,11 @@ def test_every_message_exists_and_takes_its_data(msg_id, placeholders):
     assert text
     assert "Formatting error" not in text
     assert text != f"<{msg_id}>"
+
+
+def test_every_text_is_checked():
+    """No text is there that the table above does not know, and none is empty."""
+    assert set(MessageStore()._messages) == {*DATA, "run.finished_cancelled"}
 
 
 def test_texts_have_the_signs_that_people_look_for():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from datetime import datetime, timedelta
 
 import pytest
@@ -20,6 +21,7 @@ def store():
     return made
 
 
+@pytest.mark.row("05-events-and-messages", "Message bus cascade.common.messaging", 'CliRenderer(store, stream=None, min_level="INFO")')
 def test_the_cli_renderer_prints_the_text(store):
     """One message, one line."""
     stream = io.StringIO()
@@ -28,6 +30,8 @@ def test_the_cli_renderer_prints_the_text(store):
     assert stream.getvalue() == "✅ hello you\n"
 
 
+@pytest.mark.row("05-events-and-messages", "Message bus cascade.common.messaging", 'CliRenderer(store, stream=None, min_level="INFO")')
+@pytest.mark.row("05-events-and-messages", "Message bus cascade.common.messaging", 'JsonRenderer(stream=None, min_level="INFO")')
 def test_standard_error_is_the_default(store, capsys):
     """Messages do not mix with a program's output, even if the stream was replaced after the renderer was made."""
     CliRenderer(store).render("greet", "info", who="you")
@@ -70,6 +74,14 @@ def test_a_stream_that_cannot_show_a_sign_shows_the_words(store):
     assert raw.getvalue() == b"\\u2705 hello you\n"
 
 
+def test_a_process_without_standard_error_stays_silent(store, monkeypatch):
+    """Where the stream was closed before the process began there is nothing to write to, and nothing else to disturb."""
+    monkeypatch.setattr(sys, "stderr", None)
+
+    CliRenderer(store).render("greet", "info", who="you")
+    JsonRenderer().render("greet", "info", who="you")
+
+
 def read(**data):
     stream = io.StringIO()
     JsonRenderer(stream).render("some.id", "warning", **data)
@@ -77,6 +89,7 @@ def read(**data):
     return json.loads(line, parse_constant=pytest.fail)
 
 
+@pytest.mark.row("05-events-and-messages", "Message bus cascade.common.messaging", 'JsonRenderer(stream=None, min_level="INFO")')
 def test_the_json_renderer_writes_one_object_a_line():
     """Time in UTC, level in capitals, id, data."""
     record = read(name="t", nested={"a": [1, None]})
