@@ -2,21 +2,26 @@
 
     cascade run FILE[:NAME] [--param k=v ...]
     cascade gate FILE [NAME ...] [--update --reason TEXT] [...]
+    cascade control pause|resume|set-limit [...]
+    cascade watch|status [...]
     cascade --version
 
 Exit codes of run: 0 the run succeeded, 1 it failed or could not start, 2 wrong usage, 130 interrupted by Ctrl-C.
 Those of gate: 0 nothing has become slower, 1 something has, 2 nothing could be judged or wrong usage, 130 interrupted.
+Those of control, watch and status: 0 done, 1 impossible, 2 wrong usage, 130 interrupted. Ctrl-C is how watch ends: 0.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from cascade import __version__, _kernel
+from cascade.cli import _remote
 from cascade.cli._errors import CommandError, describe
 from cascade.cli._interrupts import Interrupts
 from cascade.cli._load import load
@@ -39,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = _parser().parse_args(argv)
     arguments.check(arguments)
-    with Interrupts() as interrupts:
+    with arguments.guard() as interrupts:
         try:
             return int(arguments.do(arguments, interrupts))
         except CommandError as error:
@@ -59,6 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_run(commands.add_parser("run", help="run a workflow of a Python file and print its result"))
     _add_gate(commands.add_parser("gate", help="compare the speed of workflows with a recorded baseline"))
+    _add_remote(commands.add_parser("control", help="pause, resume or limit running engines"), _remote.add_control)
+    _add_remote(commands.add_parser("watch", help="show what running engines do"), _remote.add_watch)
+    _add_remote(commands.add_parser("status", help="list what limits running engines"), _remote.add_status)
     return parser
 
 
@@ -69,7 +77,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         help="a lazy result, a task, or a function without arguments that returns one; NAME is main by default",
     )
     _add_param(parser)
-    parser.set_defaults(do=_run, check=lambda arguments: None, failed=_FAILED)
+    parser.set_defaults(do=_run, guard=Interrupts, check=_accept, failed=_FAILED)
 
 
 def _add_gate(parser: argparse.ArgumentParser) -> None:
@@ -84,7 +92,18 @@ def _add_gate(parser: argparse.ArgumentParser) -> None:
     )
     _add_param(parser)
     command.add_options(parser)
-    parser.set_defaults(do=_gate, check=functools.partial(command.check_options, parser), failed=command.IMPOSSIBLE)
+    check = functools.partial(command.check_options, parser)
+    parser.set_defaults(do=_gate, guard=Interrupts, check=check, failed=command.IMPOSSIBLE)
+
+
+def _add_remote(parser: argparse.ArgumentParser, add: Callable[[argparse.ArgumentParser], None]) -> None:
+    add(parser)
+    # No task runs in this process: asyncio's own way with Ctrl-C will do.
+    parser.set_defaults(guard=lambda: contextlib.nullcontext(Interrupts()), check=_accept, failed=_FAILED)
+
+
+def _accept(arguments: argparse.Namespace) -> None:
+    """See nothing wrong."""
 
 
 def _add_param(parser: argparse.ArgumentParser) -> None:

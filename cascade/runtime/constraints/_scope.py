@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 
-__all__ = ["matches"]
+__all__ = ["is_known", "matches"]
 
 _TASK = "task:"
 
@@ -14,3 +14,8 @@ def matches(scope: str, task_name: str) -> bool:
     if scope == "global":
         return True
     return scope.startswith(_TASK) and fnmatchcase(task_name, scope[len(_TASK) :])
+
+
+def is_known(scope: str) -> bool:
+    """Whether a scope is of a kind that may cover nodes."""
+    return scope == "global" or scope.startswith(_TASK)

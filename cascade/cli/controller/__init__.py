@@ -1,0 +1,1 @@
+"""The command ``cs-controller``: pause, resume and limit running engines."""

@@ -1,0 +1,1 @@
+"""The command ``cs-observer``: watch running engines and list what limits them."""
