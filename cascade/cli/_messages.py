@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 from cascade.common.messaging.bus import MessageBus
 from cascade.common.messaging.protocols import Renderer
@@ -20,13 +22,15 @@ def shown_by(renderer: Renderer, bus: MessageBus) -> Iterator[None]:
     """Let a renderer show the messages of a bus for a while.
 
     Raises:
-        SystemExit: nobody reads them any more. In a callback it ends the event loop too, and so what runs there is
-            cancelled and may clean up.
+        SystemExit: nobody reads what is shown any more. In a callback it ends the event loop too, so that what runs
+            there is cancelled and may clean up.
     """
     previous = bus._renderer
     bus.set_renderer(_UntilBroken(renderer))
     try:
         yield
+    except BrokenPipeError:
+        _leave()
     finally:
         bus.set_renderer(previous)
 
@@ -39,4 +43,13 @@ class _UntilBroken(Renderer):
         try:
             self._renderer.render(msg_id, level, **kwargs)
         except BrokenPipeError:
-            raise SystemExit(BROKEN_PIPE) from None
+            _leave()
+
+
+def _leave() -> NoReturn:
+    # What is still in the stream's buffer would fail again at the end of the process, and change the exit code.
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stderr.fileno())
+        os.close(nowhere)
+    raise SystemExit(BROKEN_PIPE)

@@ -1,4 +1,7 @@
-"""Telemetry of engines on this machine: JSON lines from a Unix stream socket, tried again and again."""
+"""Telemetry of engines on this machine: JSON lines from Unix stream sockets, looked for again and again.
+
+    every RETRY_INTERVAL:  sockets at the path and beside it  ->  those not read yet  ->  a task that reads each
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from cascade.common.messaging.bus import MessageBus
+from cascade.connectors.local.uds_server import telemetry_sockets
 
 __all__ = ["RETRY_INTERVAL", "SocketWatcher"]
 
-#: Seconds between one attempt and the next.
+#: Seconds between one look and the next.
 RETRY_INTERVAL = 2.0
 #: Bytes of a line. An error's text may be long; what is longer still ends the connection.
 _LONGEST = 2**24
@@ -20,56 +24,63 @@ Deliver = Callable[[str, Any], Awaitable[None]]
 
 
 class SocketWatcher:
-    """Hands on what an engine tells through its socket. What is wrong is said once, not at each attempt."""
+    """Hands on what engines tell through their sockets. What is wrong with one is said once, not at each look."""
 
     def __init__(self, path: str, deliver: Deliver, bus: MessageBus) -> None:
         self._path = path
         self._deliver = deliver
         self._bus = bus
-        #: What was said last, unless a connection has been made since.
-        self._complaint: tuple[str, dict[str, str]] | None = None
+        #: Paths of the sockets that are being read.
+        self._read: set[str] = set()
+        #: What was said last of a path that is not, by path.
+        self._complaints: dict[str, tuple[str, dict[str, str]]] = {}
 
     async def watch(self) -> None:
         """Watch until cancelled."""
-        while True:
-            await self._attempt()
-            await asyncio.sleep(RETRY_INTERVAL)
+        async with asyncio.TaskGroup() as readers:
+            while True:
+                paths = telemetry_sockets(self._path) or [self._path]
+                self._complaints = {path: said for path, said in self._complaints.items() if path in paths}
+                for path in paths:
+                    if path not in self._read:
+                        await self._attempt(path, readers)
+                await asyncio.sleep(RETRY_INTERVAL)
 
-    async def _attempt(self) -> None:
+    async def _attempt(self, path: str, readers: asyncio.TaskGroup) -> None:
         try:
-            reader, writer = await asyncio.open_unix_connection(self._path, limit=_LONGEST)
+            reader, writer = await asyncio.open_unix_connection(path, limit=_LONGEST)
         except FileNotFoundError:
-            self._complain("observer.startup.uds_not_found", path=self._path)
+            self._complain(path, "observer.startup.uds_not_found", path=path)
         except ConnectionRefusedError:
-            self._complain("observer.startup.uds_conn_refused", path=self._path)
+            self._complain(path, "observer.startup.uds_conn_refused", path=path)
         except OSError as error:
-            self._complain("observer.error_uds", error=str(error))
+            self._complain(path, "observer.error_uds", error=str(error))
         else:
-            self._complaint = None
+            self._read.add(path)
+            self._complaints.pop(path, None)
             self._bus.info("observer.startup.connected_uds")
-            try:
-                await self._hand_on(reader)
-            finally:
-                writer.close()
+            readers.create_task(self._hand_on(path, reader, writer))
 
-    async def _hand_on(self, reader: asyncio.StreamReader) -> None:
+    async def _hand_on(self, path: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while line := await reader.readline():
-                await self._hand_on_line(line)
-        except (OSError, ValueError) as error:  # a broken connection, or a line without end
-            self._complain("observer.error_uds", error=str(error))
-        else:
+                await self._hand_on_line(path, line)
             self._bus.info("observer.shutdown_uds_disconnected")
+        except (OSError, ValueError) as error:  # a broken connection, or a line without end
+            self._complain(path, "observer.error_uds", error=str(error))
+        finally:
+            self._read.discard(path)
+            writer.close()
 
-    async def _hand_on_line(self, line: bytes) -> None:
+    async def _hand_on_line(self, path: str, line: bytes) -> None:
         try:
             payload = json.loads(line)
-        except ValueError as error:
-            self._complain("observer.error_uds", error=f"not JSON: {error}")
+        except (ValueError, RecursionError) as error:
+            self._complain(path, "observer.error_uds", error=f"not JSON: {error}")
         else:
             await self._deliver("", payload)
 
-    def _complain(self, msg_id: str, **data: str) -> None:
-        if self._complaint != (msg_id, data):
-            self._complaint = (msg_id, data)
+    def _complain(self, at: str, msg_id: str, /, **data: str) -> None:
+        if self._complaints.get(at) != (msg_id, data):
+            self._complaints[at] = (msg_id, data)
             self._bus.error(msg_id, **data)

@@ -134,8 +134,8 @@ async def _run_mqtt_watcher(project: str, hostname: str, port: int) -> bool:
         bus.info("observer.startup.watching", project=project, hostname=place.hostname, port=place.port)
         try:
             await connector.connect()
-            bus.info("observer.startup.connected")
             await connector.subscribe(f"cascade/telemetry/+/{project}/+/events", on_message)
+            bus.info("observer.startup.connected")
             await asyncio.Event().wait()  # for ever
         finally:
             await connector.disconnect()

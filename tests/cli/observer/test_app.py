@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
+import time
 from unittest import mock
 
 import pytest
 
 from cascade.cli.observer import app as observer
 from cascade.spec.constraint import GlobalConstraint
-from tests.cli.consoles import ConnectorThatNotes, MessagesThatAreNoted
+from tests.cli.consoles import PATIENCE, ConnectorThatNotes, MessagesThatAreNoted
 
 typer_testing = pytest.importorskip("typer.testing", reason="needs typer: pip install 'cascade-hot[cli]'")
 
@@ -231,18 +233,11 @@ def watched(monkeypatch, connector, *arguments):
     return invoke("watch", *arguments)
 
 
-class Interrupted(ConnectorThatNotes):
-    """Is interrupted by Ctrl-C once it has subscribed."""
-
-    async def subscribe(self, topic, callback):
-        await super().subscribe(topic, callback)
-        raise KeyboardInterrupt
-
-
 def test_watch_subscribes_to_the_runs_of_a_project(messages, monkeypatch):
     """Of every owner; messages in order; Ctrl-C says goodbye, disconnects and is the ordinary end: exit code 0."""
-    connector = Interrupted()
+    connector = ConnectorThatNotes()
     connector.retained = [("topic", message({"type": "LifecycleEvent", "event": "ENGINE_STARTED"}))]
+    monkeypatch.setattr("asyncio.Event.wait", mock.Mock(side_effect=KeyboardInterrupt))  # when all is ready
     result = watched(monkeypatch, connector, "--project", "demo", "--host", "h", "--port", "7")
 
     assert result.exit_code == 0
@@ -250,9 +245,9 @@ def test_watch_subscribes_to_the_runs_of_a_project(messages, monkeypatch):
     assert connector.made_with == {"hostname": "h", "port": 7}
     assert messages.seen == [
         ("info", "observer.startup.watching", {"project": "demo", "hostname": "h", "port": 7}),
-        ("info", "observer.startup.connected", {}),
         HEADER,
         ("info", "observer.telemetry.lifecycle.ENGINE_STARTED", {}),
+        ("info", "observer.startup.connected", {}),
         ("info", "observer.shutdown", {}),
     ]
 
@@ -283,22 +278,21 @@ def socket_path(tmp_path, monkeypatch):
     return path
 
 
+REAL_SLEEP = asyncio.sleep
+
+
 class Rounds:
-    """Stands for sleeping between attempts: acts between them, and interrupts after the last."""
+    """Stands for sleeping between looks: acts between them, and interrupts after the last."""
 
     def __init__(self, *acts):
         self.acts = list(acts)
         self.slept = []
-        self.servers = []
 
     async def __call__(self, seconds):
         self.slept.append(seconds)
         if not self.acts:
-            for server in self.servers:
-                server.close()
             raise KeyboardInterrupt
-        made = await self.acts.pop(0)()
-        self.servers += [made] if made is not None else []
+        await self.acts.pop(0)()
 
 
 def watch_locally(monkeypatch, *acts):
@@ -307,22 +301,46 @@ def watch_locally(monkeypatch, *acts):
     return invoke("watch", "--backend", "local"), rounds
 
 
+class Server:
+    """An engine's socket: sends these lines to whoever comes, and then closes, or stays until it is stopped."""
+
+    def __init__(self, path, *lines, stays=False):
+        self.path = path
+        self.lines = lines
+        self.stays = stays
+
+    async def start(self):
+        self.server = await asyncio.start_unix_server(self._serve, self.path)
+
+    async def stop(self):
+        self.server.close()
+        os.unlink(self.path)
+
+    async def _serve(self, reader, writer):
+        try:
+            writer.writelines(self.lines)
+            await writer.drain()
+            if self.stays:
+                await reader.read()
+        finally:
+            writer.close()
+
+
 async def nothing():
     """A round in which nothing happens."""
 
 
-def serving(path, *lines):
-    """Returns what makes a server that sends these lines to whoever comes, and then closes."""
+def until(messages, msg_id, times=1, then=nothing):
+    """Returns an act that waits for a message to have come so often, and does something."""
 
-    async def serve(reader, writer):
-        writer.writelines(lines)
-        await writer.drain()
-        writer.close()
+    async def wait():
+        end = time.monotonic() + PATIENCE
+        while messages.ids.count(msg_id) < times:
+            assert time.monotonic() < end, messages.ids
+            await REAL_SLEEP(0)
+        await then()
 
-    async def start():
-        return await asyncio.start_unix_server(serve, path)
-
-    return start
+    return wait
 
 
 LINE = b'{"run_id": "run-1", "body": {"type": "LifecycleEvent", "event": "ENGINE_STARTED"}}\n'
@@ -332,10 +350,13 @@ unix = pytest.mark.skipif(not hasattr(asyncio, "start_unix_server"), reason="nee
 @unix
 def test_lines_of_the_socket_are_shown(messages, monkeypatch, socket_path):
     """An engine may start later and stop; the attempts are two seconds apart; broken lines disturb nothing."""
-    result, rounds = watch_locally(monkeypatch, serving(socket_path, b"{broken\n", b"\n", b"[1]\n", LINE), nothing)
+    closed = "observer.shutdown_uds_disconnected"
+    server = Server(socket_path, b"{broken\n", b"\n", b"[1]\n", LINE)
+    acts = [server.start, until(messages, closed), until(messages, closed, times=2, then=server.stop)]
+    result, rounds = watch_locally(monkeypatch, *acts)
 
     assert result.exit_code == 0
-    assert rounds.slept == [2.0] * 3
+    assert rounds.slept == [2.0] * 4
     assert messages.ids == [
         "observer.startup.watching_uds",
         "observer.startup.uds_not_found",
@@ -350,6 +371,7 @@ def test_lines_of_the_socket_are_shown(messages, monkeypatch, socket_path):
         "observer.error_uds",
         "observer.telemetry.lifecycle.ENGINE_STARTED",
         "observer.shutdown_uds_disconnected",
+        "observer.startup.uds_not_found",
         "observer.shutdown",
     ]
     assert messages.seen[0][2] == messages.seen[1][2] == {"path": socket_path}
@@ -359,7 +381,9 @@ def test_lines_of_the_socket_are_shown(messages, monkeypatch, socket_path):
 def test_a_long_line_is_read(messages, monkeypatch, socket_path):
     """The text of an error may be longer than what a stream reads by default."""
     long = LINE.replace(b"run-1", b"r" * 1_000_000)
-    watch_locally(monkeypatch, serving(socket_path, long))
+    server = Server(socket_path, long)
+    closed = until(messages, "observer.shutdown_uds_disconnected", then=server.stop)
+    watch_locally(monkeypatch, server.start, closed)
 
     assert ("info", "observer.telemetry.run_header", {"run_id": "r" * 1_000_000}) in messages.seen
 
@@ -382,6 +406,25 @@ def test_what_is_wrong_with_the_socket_is_said_once(messages, monkeypatch, socke
         "observer.shutdown",
     ]
     assert messages.seen[2] == ("error", "observer.startup.uds_conn_refused", {"path": socket_path})
+
+
+@unix
+def test_engines_of_one_machine_are_watched_together(messages, monkeypatch, socket_path):
+    """Each has a socket of its own beside the first one's; one that comes later is found while another is read."""
+    first = Server(socket_path, LINE, stays=True)
+    second = Server(f"{socket_path}.4711-1", LINE, stays=True)
+    shown = "observer.telemetry.lifecycle.ENGINE_STARTED"
+
+    async def stop():
+        await first.stop()
+        await second.stop()
+
+    acts = [first.start, until(messages, shown, then=second.start), until(messages, shown, times=2, then=stop)]
+    result, _ = watch_locally(monkeypatch, *acts)
+
+    assert result.exit_code == 0
+    assert messages.ids.count("observer.startup.connected_uds") == 2
+    assert messages.ids.count(shown) == 2
 
 
 @unix
