@@ -13,8 +13,8 @@ from cascade.common.messaging.protocols import Renderer
 
 __all__ = ["BROKEN_PIPE", "shown_by"]
 
-#: The exit code of a process that the signal SIGPIPE has ended.
-BROKEN_PIPE = 128 + 13
+#: The exit code where nobody reads any more; rich and Typer end a process with the same.
+BROKEN_PIPE = 1
 
 
 @contextlib.contextmanager

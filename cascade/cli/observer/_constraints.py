@@ -11,16 +11,25 @@ from contextlib import closing
 from typing import Any
 from urllib.parse import quote
 
-from cascade.connectors._constraint_topics import scope_of
+from cascade.connectors._constraint_topics import scope_of, topic_of
+from cascade.connectors.errors import ControlDatabaseError
+from cascade.connectors.local._store import check_version
 from cascade.spec.constraint import GlobalConstraint
 
 __all__ = ["Retained", "stored"]
 
 
+#: The columns of the table.
+_FIELDS = ("id", "scope", "type", "params", "expires_at")
+
+#: Told of what is no constraint: topic and error.
+Report = Callable[[str, str], None]
+
+
 class Retained:
     """Collects constraints while a subscription delivers them; what is no constraint is reported."""
 
-    def __init__(self, report: Callable[[str, str], None]) -> None:
+    def __init__(self, report: Report) -> None:
         #: By scope and type, of which an engine keeps one.
         self._found: dict[tuple[str, str], GlobalConstraint] = {}
         self._report = report
@@ -33,11 +42,8 @@ class Retained:
             scope = scope_of(topic)
             self._found = {key: one for key, one in self._found.items() if one.scope != scope}
             return
-        try:
-            constraint = _constraint(payload)
-        except (KeyError, TypeError, ValueError) as error:
-            self._report(topic, f"{type(error).__name__}: {error}")
-        else:
+        constraint = _checked(topic, payload, self._report)
+        if constraint is not None:
             self._found[constraint.scope, constraint.type] = constraint
 
     async def until_quiet(self, seconds: float) -> list[GlobalConstraint]:
@@ -50,29 +56,44 @@ class Retained:
                 return list(self._found.values())
 
 
-def _constraint(payload: Any) -> GlobalConstraint:
-    expires_at = payload.get("expires_at") if isinstance(payload, dict) else None
-    return GlobalConstraint(
-        id=str(payload["id"]),
-        scope=str(payload["scope"]),
-        type=str(payload["type"]),
-        params=payload["params"],
-        expires_at=None if expires_at is None else float(expires_at),
-    )
-
-
-def stored(path: str) -> list[GlobalConstraint]:
-    """Return what a database file has; it is neither made nor changed.
+def stored(path: str, report: Report) -> list[GlobalConstraint]:
+    """Return what a database file has, which is neither made nor changed; what is no constraint is reported.
 
     Raises:
-        sqlite3.Error: it cannot be read, or is no such database.
+        ControlDatabaseError: the file cannot be read, or a newer version has written it.
     """
     full = os.path.abspath(os.path.expanduser(path))
     if not os.path.exists(full):
         return []
-    with closing(sqlite3.connect(f"file:{quote(full)}?mode=ro", uri=True)) as database:
-        rows = database.execute("SELECT id, scope, type, params, expires_at FROM constraints").fetchall()
-    return [_constraint(dict(zip(_FIELDS, (*row[:3], json.loads(row[3]), row[4]), strict=True))) for row in rows]
+    try:
+        with closing(sqlite3.connect(f"file:{quote(full)}?mode=ro", uri=True)) as database:
+            check_version(database, full)
+            rows = database.execute(f"SELECT {', '.join(_FIELDS)} FROM constraints").fetchall()
+    except sqlite3.Error as error:
+        raise ControlDatabaseError(full, str(error)) from error
+    found = [_checked(topic_of(str(row[1])), dict(zip(_FIELDS, row, strict=True)), report) for row in rows]
+    return [constraint for constraint in found if constraint is not None]
 
 
-_FIELDS = ("id", "scope", "type", "params", "expires_at")
+def _checked(topic: str, fields: Any, report: Report) -> GlobalConstraint | None:
+    try:
+        return _constraint(fields)
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        report(topic, f"{type(error).__name__}: {error}")
+        return None
+
+
+def _constraint(fields: Any) -> GlobalConstraint:
+    """Return a constraint made of these fields; a database has its parameters as JSON.
+
+    Raises:
+        KeyError, TypeError, ValueError, RecursionError: they are not those of one.
+    """
+    params, expires_at = fields["params"], fields.get("expires_at")
+    return GlobalConstraint(
+        id=str(fields["id"]),
+        scope=str(fields["scope"]),
+        type=str(fields["type"]),
+        params=json.loads(params) if isinstance(params, str) else params,
+        expires_at=None if expires_at is None else float(expires_at),
+    )

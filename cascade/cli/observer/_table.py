@@ -40,7 +40,7 @@ def show_constraints(constraints: Iterable[GlobalConstraint]) -> None:
     if not rows:
         console.print("No active constraints found.")
         return
-    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
+    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for column in _COLUMNS:
         table.add_column(column, overflow="fold")
     now = time.time()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import sqlite3
 import sys
 from collections.abc import Coroutine
 from typing import Annotated, Any, NoReturn
@@ -21,6 +20,7 @@ from cascade.cli.observer._table import show_constraints
 from cascade.cli.observer._uds import SocketWatcher
 from cascade.cli.observer.rendering import RichCliRenderer
 from cascade.common.messaging import bus
+from cascade.connectors.errors import ControlDatabaseError
 from cascade.connectors.local.connector import DEFAULT_TELEMETRY_UDS_PATH, LocalConnector
 from cascade.connectors.mqtt import MqttConnector
 from cascade.spec.constraint import GlobalConstraint
@@ -186,9 +186,9 @@ async def _retained_constraints(place: Endpoint) -> list[GlobalConstraint]:
 async def _get_status_sqlite() -> bool:
     """Show the constraints of this machine's database; return False if it cannot be read, which was said."""
     try:
-        constraints = stored(DEFAULT_DB_PATH)
-    except (sqlite3.Error, OSError, ValueError) as error:
-        bus.error("observer.status.database_error", path=DEFAULT_DB_PATH, error=str(error))
+        constraints = stored(DEFAULT_DB_PATH, _report_payload)
+    except ControlDatabaseError as error:
+        bus.error("observer.status.database_error", path=error.path, error=error.problem)
         return False
     _render_constraints_table(constraints)
     return True
