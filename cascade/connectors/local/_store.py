@@ -14,7 +14,7 @@ from typing import Any
 
 from cascade.connectors.errors import ControlDatabaseError
 
-__all__ = ["ConstraintStore", "Row"]
+__all__ = ["ConstraintStore", "Row", "check_version"]
 
 _log = logging.getLogger(__name__)
 
@@ -135,13 +135,7 @@ class ConstraintStore:
                 raise ControlDatabaseError(self.path, str(error)) from error
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version > VERSION:
-            raise ControlDatabaseError(
-                self.path,
-                f"was written by a newer version of Cascade (format {version}, this one knows {VERSION}): "
-                "update this one, or give another db_path",
-            )
+        version = check_version(connection, self.path)
         connection.execute(_TABLE)
         connection.execute(f"SELECT {_COLUMNS} FROM constraints LIMIT 0")  # before anything is changed
         connection.execute(_INDEX)
@@ -150,6 +144,22 @@ class ConstraintStore:
         connection.execute("PRAGMA synchronous = NORMAL")
         if version != VERSION:
             connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def check_version(connection: sqlite3.Connection, path: str) -> int:
+    """Return which version has written a file.
+
+    Raises:
+        ControlDatabaseError: a newer one than this.
+    """
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version > VERSION:
+        raise ControlDatabaseError(
+            path,
+            f"was written by a newer version of Cascade (format {version}, this one knows {VERSION}): "
+            "update this one, or give another db_path",
+        )
+    return version
 
 
 def _make_private(path: str) -> None:

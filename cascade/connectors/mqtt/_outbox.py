@@ -62,6 +62,8 @@ class Outbox:
         #: Set whenever a letter is gone.
         self._progress = asyncio.Event()
         self._lost = 0
+        #: Letters that were given up since this was made.
+        self.given_up = 0
 
     def put(self, letter: Letter) -> None:
         """Send a letter when its turn comes."""
@@ -102,6 +104,14 @@ class Outbox:
                 break
         return len(self._waiting) + len(self._sending)
 
+    def give_up(self) -> None:
+        """Give up all letters that are not sent yet."""
+        was_held = self._is_held
+        self.hold()
+        self.given_up += len(self._waiting)
+        self._waiting.clear()
+        self._is_held = was_held
+
     def _pump(self) -> None:
         while self._waiting and not self._is_held and self._has_room_for(self._waiting[0]):
             letter = self._waiting.popleft()
@@ -128,6 +138,7 @@ class Outbox:
             self._timer = asyncio.get_running_loop().call_later(PAUSE, self.release)
             return
         if error is not None:
+            self.given_up += 1
             _log.error("message to %s was not sent: %s: %s", letter.topic, type(error).__name__, error)
         del self._sending[task]
         self._progress.set()
@@ -141,6 +152,7 @@ class Outbox:
     def _give_up_oldest(self) -> None:
         self._waiting.popleft()
         self._lost += 1
+        self.given_up += 1
 
 
 def _is_done_well(task: asyncio.Task[None]) -> bool:

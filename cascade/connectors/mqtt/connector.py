@@ -154,6 +154,19 @@ class MqttConnector(Connector):
             return
         self._outbox.put(letter)
 
+    async def flush(self, patience: float = PATIENCE) -> None:
+        """Wait until everything handed over is sent; give the rest up if nothing is for ``patience`` seconds.
+
+        Raises:
+            ConnectionError: something was given up, now or earlier.
+        """
+        if await self._outbox.drain(patience):
+            self._outbox.give_up()
+        if self._outbox.given_up:
+            raise ConnectionError(
+                f"the MQTT broker at {self.hostname}:{self.port} has not taken {self._outbox.given_up} message(s)"
+            )
+
     async def _send(self, letter: Letter) -> None:
         if letter.is_constraint:
             await self._retain(letter)
