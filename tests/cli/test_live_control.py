@@ -90,6 +90,11 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     return Place(options, lambda: MqttConnector(broker.host, broker.port), tmp_path)
 
 
+def no_connector() -> Connector:
+    """Stands where no engine is needed."""
+    raise NotImplementedError
+
+
 def local_connector(home: Path) -> LocalConnector:
     """Returns what a process whose files are below ``home`` gets by default."""
     return LocalConnector(
@@ -354,6 +359,8 @@ def running(place: Place) -> Iterator[Gate]:
 
 
 CTRL_C = b"\x03"
+#: With which a broker takes a connection (MQTT 3.1.1): type, length, no session, accepted.
+CONNACK = b"\x20\x02\x00\x00"
 STATES = ("✅ gate", "✅ fine", "❌ broken", "Engine stopped")
 
 
@@ -438,7 +445,7 @@ def test_a_reader_who_has_left_ends_status(place: Place, observe: list[str]) -> 
 def test_a_broker_that_is_not_there_is_said(broker: Broker, tmp_path: Path) -> None:
     """By every command: one line with its place, exit code 1."""
     broker.stop()
-    there = Place(["--host", broker.host, "--port", str(broker.port)], lambda: None, tmp_path)  # type: ignore[arg-type, return-value]
+    there = Place(["--host", broker.host, "--port", str(broker.port)], no_connector, tmp_path)
 
     async def scenario() -> None:
         for arguments in ((CONTROLLER, "pause"), ("cascade", "control", "resume")):
@@ -484,8 +491,32 @@ def test_watch_outlives_its_broker(broker: Broker, tmp_path: Path) -> None:
     assert all(text in shown for text in STATES)
 
 
-def test_a_broker_that_dies_before_it_confirms_is_a_failure(broker: Broker, tmp_path: Path) -> None:
-    """Whoever is told of success may rely on it."""
+def test_a_broker_that_dies_before_it_confirms_is_a_failure(tmp_path: Path) -> None:
+    """Whoever is told of success may rely on it: exit code 1, no success, one error message."""
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(CONNACK)
+        await writer.drain()
+        await reader.readexactly(50)
+        server.close()  # nobody answers any more
+        writer.close()
+
+    async def scenario() -> None:
+        nonlocal server
+        server = await asyncio.start_server(accept, "127.0.0.1", 0)
+        port = str(server.sockets[0].getsockname()[1])
+        there = Place(["--host", "127.0.0.1", "--port", port], no_connector, tmp_path)
+        code, out, err = await outcome(there, CONTROLLER, "pause")
+        lines = err.splitlines()
+
+        assert (code, out) == (1, "")
+        assert lines[-1].startswith(f"❌ the MQTT broker at 127.0.0.1:{port} has not taken 1")
+        assert "Pause published" not in err
+        assert "Traceback" not in err
+
+    server: asyncio.Server
+    asyncio.run(scenario())
 
 
 # -------------------------------------------------------------------------------------------- files that cannot be used

@@ -33,6 +33,8 @@ except ImportError:  # said by main; the functions work without
 __all__ = ["app", "main", "pause", "resume", "set_limit"]
 
 BACKENDS = ("mqtt", "local")
+#: Seconds that a broker may take to confirm.
+_PATIENCE = 10.0
 
 
 # ------------------------------------------------------------------------------------------------------------- commands
@@ -138,7 +140,6 @@ def _constraint(name: str, kind: str, scope: str, params: dict[str, Any], ttl: i
 async def _publish(
     scope: str, orders: Sequence[_Order], success_id: str, backend: str, hostname: str, port: int
 ) -> bool:
-    topic = topic_of(scope)
     place = endpoint(hostname, port)
     try:
         connector = _get_connector(backend, hostname, port)
@@ -146,11 +147,7 @@ async def _publish(
         try:
             await connector.connect()
             bus.info("controller.connected")
-            for order in orders:
-                if order.payload and not is_known(scope):
-                    bus.warning("controller.scope_unknown", scope=scope)
-                bus.info(order.msg_id, scope=scope, topic=topic, **order.data)
-                await connector.publish(topic, order.payload, retain=True)
+            await _send(connector, scope, orders)
         finally:
             await connector.disconnect()
     except UsageError:
@@ -160,6 +157,19 @@ async def _publish(
         return False
     bus.info(success_id)
     return True
+
+
+async def _send(connector: Connector, scope: str, orders: Sequence[_Order]) -> None:
+    topic = topic_of(scope)
+    for order in orders:
+        if order.payload and not is_known(scope):
+            bus.warning("controller.scope_unknown", scope=scope)
+        bus.info(order.msg_id, scope=scope, topic=topic, **order.data)
+        await connector.publish(topic, order.payload, retain=True)
+    # A connector that sends in the background has this too, on its class: not only on whatever stands for it.
+    flush = getattr(type(connector), "flush", None)
+    if flush is not None:
+        await flush(connector, _PATIENCE)
 
 
 def _get_connector(backend: str, hostname: str, port: int) -> Connector:

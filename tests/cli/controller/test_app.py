@@ -352,6 +352,22 @@ def test_the_second_of_two_limits_may_fail(messages, monkeypatch):
     assert connector.done[-1] == "disconnect"
 
 
+def test_what_is_not_confirmed_is_a_failure(messages, monkeypatch):
+    """A connector that sends in the background is asked whether everything has left before there is a success."""
+
+    class InBackground(ConnectorThatNotes):
+        async def flush(self, patience):
+            self._do("flush")
+
+    connector = InBackground(flush=ConnectionError("1 message not taken"))
+    monkeypatch.setattr(controller, "MqttConnector", connector)
+    result = invoke("pause")
+
+    assert result.exit_code == 1
+    assert messages.seen[-1] == ("error", "controller.error", {"error": "1 message not taken"})
+    assert connector.done[-2:] == ["flush", "disconnect"]
+
+
 def test_an_interrupt_disconnects_too(messages, monkeypatch):
     """Ctrl-C while connecting ends with 130 and leaves nothing open."""
     connector = ConnectorThatNotes(connect=KeyboardInterrupt())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sqlite3
 import time
@@ -549,6 +550,25 @@ def test_status_makes_no_database(messages, table, database):
     assert result.exit_code == 0
     table.assert_called_once_with([])
     assert not database.exists()
+
+
+def test_rows_that_are_no_constraints_are_reported(messages, table, database):
+    """The others are shown."""
+    with contextlib.closing(sqlite3.connect(database)) as made:
+        made.execute("CREATE TABLE constraints (id, scope, type, params, expires_at)")
+        made.execute("INSERT INTO constraints VALUES ('a', 'task:a', 'pause', '{broken', NULL)")
+        made.execute("INSERT INTO constraints VALUES ('b', 'task:b', 'pause', '{}', 'soon')")
+        made.execute("INSERT INTO constraints VALUES ('c', 'task:c', 'pause', '{}', NULL)")
+        made.commit()
+    result = invoke("status", "--backend", "local")
+
+    assert result.exit_code == 0
+    assert [data["topic"] for _, _, data in messages.seen] == [
+        "cascade/constraints/task/a",
+        "cascade/constraints/task/b",
+    ]
+    assert messages.ids == ["observer.status.malformed"] * 2
+    assert [one.scope for one in table.call_args.args[0]] == ["task:c"]
 
 
 @pytest.mark.parametrize("content", [b"no database at all", b""])
