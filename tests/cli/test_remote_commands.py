@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from unittest import mock
 
 import pytest
@@ -183,3 +184,11 @@ def test_other_commands_load_nothing_of_this():
     done = subprocess.run([sys.executable, "-c", script], env=environment(), capture_output=True, text=True, timeout=60)
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name, module", [("cs-controller", controller), ("cs-observer", observer)])
+def test_programs_are_declared(name, module):
+    """An installation has them under the published names."""
+    [declared] = entry_points(group="console_scripts", name=name)
+
+    assert declared.load() is module.main

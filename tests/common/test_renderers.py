@@ -21,7 +21,11 @@ def store():
     return made
 
 
-@pytest.mark.row("05-events-and-messages", "Message bus cascade.common.messaging", 'CliRenderer(store, stream=None, min_level="INFO")')
+@pytest.mark.row(
+    "05-events-and-messages",
+    "Message bus cascade.common.messaging",
+    'CliRenderer(store, stream=None, min_level="INFO")',
+)
 def test_the_cli_renderer_prints_the_text(store):
     """One message, one line."""
     stream = io.StringIO()
@@ -30,8 +34,14 @@ def test_the_cli_renderer_prints_the_text(store):
     assert stream.getvalue() == "✅ hello you\n"
 
 
-@pytest.mark.row("05-events-and-messages", "Message bus cascade.common.messaging", 'CliRenderer(store, stream=None, min_level="INFO")')
-@pytest.mark.row("05-events-and-messages", "Message bus cascade.common.messaging", 'JsonRenderer(stream=None, min_level="INFO")')
+@pytest.mark.row(
+    "05-events-and-messages",
+    "Message bus cascade.common.messaging",
+    'CliRenderer(store, stream=None, min_level="INFO")',
+)
+@pytest.mark.row(
+    "05-events-and-messages", "Message bus cascade.common.messaging", 'JsonRenderer(stream=None, min_level="INFO")'
+)
 def test_standard_error_is_the_default(store, capsys):
     """Messages do not mix with a program's output, even if the stream was replaced after the renderer was made."""
     CliRenderer(store).render("greet", "info", who="you")
@@ -75,7 +85,7 @@ def test_a_stream_that_cannot_show_a_sign_shows_the_words(store):
 
 
 def test_a_process_without_standard_error_stays_silent(store, monkeypatch):
-    """Where the stream was closed before the process began there is nothing to write to, and nothing else to disturb."""
+    """Where the stream was closed before the process began there is nothing to write to, and no error."""
     monkeypatch.setattr(sys, "stderr", None)
 
     CliRenderer(store).render("greet", "info", who="you")
@@ -89,7 +99,9 @@ def read(**data):
     return json.loads(line, parse_constant=pytest.fail)
 
 
-@pytest.mark.row("05-events-and-messages", "Message bus cascade.common.messaging", 'JsonRenderer(stream=None, min_level="INFO")')
+@pytest.mark.row(
+    "05-events-and-messages", "Message bus cascade.common.messaging", 'JsonRenderer(stream=None, min_level="INFO")'
+)
 def test_the_json_renderer_writes_one_object_a_line():
     """Time in UTC, level in capitals, id, data."""
     record = read(name="t", nested={"a": [1, None]})

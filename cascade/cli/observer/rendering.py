@@ -61,7 +61,8 @@ class RichCliRenderer(Renderer):
         if _rank(level) < self._min_rank:
             return
         shown = {name: _plain(value) for name, value in kwargs.items()}
-        text = _marked_up(self._store.get(msg_id, **shown))
+        unknown = _plain(f"<{msg_id}>")  # ids may be made of what comes from elsewhere, too
+        text = _marked_up(self._store.get(msg_id, unknown, **shown))
         if msg_id == _RUN_HEADER:
             self._console.rule(text)
         else:

@@ -117,6 +117,13 @@ def test_a_stranger_cannot_write_to_the_terminal(store):
     assert text == "hello a\\x1b[2Jb\\x07c\\rd\\x9be\\u202ef\\x7f\n"
 
 
+def test_a_stranger_cannot_do_so_by_an_id_either(store):
+    """States and events become parts of ids; one that has no text is shown as it is."""
+    text = rendered(Terminal(), store, "observer.telemetry.task_state.[red]\x1b[2J")
+
+    assert text == "<observer.telemetry.task_state.[red]\\x1b[2J>\n"
+
+
 def test_numbers_stay_numbers(store):
     """Texts may say how many digits they want."""
     msg_id = "observer.telemetry.task_state.COMPLETED"
