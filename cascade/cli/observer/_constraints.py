@@ -7,13 +7,14 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 from urllib.parse import quote
 
 from cascade.connectors._constraint_topics import scope_of, topic_of
 from cascade.connectors.errors import ControlDatabaseError
 from cascade.connectors.local._store import check_version
+from cascade.runtime.constraints._message import constraint_of
 from cascade.spec.constraint import GlobalConstraint
 
 __all__ = ["Retained", "stored"]
@@ -71,29 +72,21 @@ def stored(path: str, report: Report) -> list[GlobalConstraint]:
             rows = database.execute(f"SELECT {', '.join(_FIELDS)} FROM constraints").fetchall()
     except sqlite3.Error as error:
         raise ControlDatabaseError(full, str(error)) from error
-    found = [_checked(topic_of(str(row[1])), dict(zip(_FIELDS, row, strict=True)), report) for row in rows]
+    found = [_checked(topic_of(str(row[1])), _fields(row), report) for row in rows]
     return [constraint for constraint in found if constraint is not None]
+
+
+def _fields(row: tuple[Any, ...]) -> dict[str, Any]:
+    """Return the fields of a row, which has the parameters as JSON; what is none stays text."""
+    fields = dict(zip(_FIELDS, row, strict=True))
+    with suppress(TypeError, ValueError, RecursionError):
+        fields["params"] = json.loads(fields["params"])
+    return fields
 
 
 def _checked(topic: str, fields: Any, report: Report) -> GlobalConstraint | None:
     try:
-        return _constraint(fields)
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        return constraint_of(fields)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         report(topic, f"{type(error).__name__}: {error}")
         return None
-
-
-def _constraint(fields: Any) -> GlobalConstraint:
-    """Return a constraint made of these fields; a database has its parameters as JSON.
-
-    Raises:
-        KeyError, TypeError, ValueError, RecursionError: they are not those of one.
-    """
-    params, expires_at = fields["params"], fields.get("expires_at")
-    return GlobalConstraint(
-        id=str(fields["id"]),
-        scope=str(fields["scope"]),
-        type=str(fields["type"]),
-        params=json.loads(params) if isinstance(params, str) else params,
-        expires_at=None if expires_at is None else float(expires_at),
-    )

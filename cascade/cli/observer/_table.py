@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable
 
@@ -51,8 +52,9 @@ def show_constraints(constraints: Iterable[GlobalConstraint]) -> None:
 
 
 def _time_left(expires_at: float | None, now: float) -> rich.text.Text:
-    if expires_at is None:
+    left = math.inf if expires_at is None else float(expires_at) - now
+    if left == math.inf:
         return rich.text.Text("Never")
-    if expires_at <= now:
+    if left <= 0:
         return rich.text.Text("Expired", style="red")
-    return rich.text.Text(f"{expires_at - now:.1f}s")
+    return rich.text.Text(f"{left:.1f}s")

@@ -494,7 +494,20 @@ def test_status_collects_what_the_broker_retains(messages, table, monkeypatch):
     assert messages.seen == []
 
 
-@pytest.mark.parametrize("payload", [{"id": "x"}, [1], "text", 5, constraint(expires_at="soon")])
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"id": "x"},
+        [1],
+        "text",
+        5,
+        constraint(expires_at="soon"),
+        constraint(expires_at=10**400),
+        constraint(params=None),
+        constraint(scope=5),
+        constraint(kind=["x"]),
+    ],
+)
 def test_what_is_no_constraint_is_reported_and_left_out(messages, table, monkeypatch, payload):
     """Once, with its topic; the others are shown."""
     result, _ = listed(monkeypatch, ("cascade/constraints/x", payload), ("cascade/constraints/global", constraint()))
@@ -558,7 +571,8 @@ def test_rows_that_are_no_constraints_are_reported(messages, table, database):
         made.execute("CREATE TABLE constraints (id, scope, type, params, expires_at)")
         made.execute("INSERT INTO constraints VALUES ('a', 'task:a', 'pause', '{broken', NULL)")
         made.execute("INSERT INTO constraints VALUES ('b', 'task:b', 'pause', '{}', 'soon')")
-        made.execute("INSERT INTO constraints VALUES ('c', 'task:c', 'pause', '{}', NULL)")
+        made.execute("INSERT INTO constraints VALUES ('c', 'task:c', 'pause', '{}', '5')")
+        made.execute("INSERT INTO constraints VALUES (NULL, 5, x'00', NULL, NULL)")
         made.commit()
     result = invoke("status", "--backend", "local")
 
@@ -566,8 +580,9 @@ def test_rows_that_are_no_constraints_are_reported(messages, table, database):
     assert [data["topic"] for _, _, data in messages.seen] == [
         "cascade/constraints/task/a",
         "cascade/constraints/task/b",
+        "cascade/constraints/5",
     ]
-    assert messages.ids == ["observer.status.malformed"] * 2
+    assert messages.ids == ["observer.status.malformed"] * 3
     assert [one.scope for one in table.call_args.args[0]] == ["task:c"]
 
 

@@ -180,6 +180,8 @@ def test_constraints_are_sorted_by_scope(monkeypatch):
         GlobalConstraint("2", "task:a", "rate_limit", {"rate": "1/s"}, 900.0),
         GlobalConstraint("4", "task:a", "concurrency", {"limit": 3}, 1000.0),
         GlobalConstraint("1", "global", "pause", {}),
+        GlobalConstraint("5", "task:c", "pause", {}, float("inf")),
+        GlobalConstraint("6", "task:d", "pause", {}, "1005"),  # type: ignore[arg-type]
     )
     head, _, *rows = words(text)
 
@@ -189,6 +191,8 @@ def test_constraints_are_sorted_by_scope(monkeypatch):
         ["task:a", "concurrency", "{'limit':", "3}", "Expired"],
         ["task:a", "rate_limit", "{'rate':", "'1/s'}", "Expired"],
         ["task:b", "pause", "{}", "42.2s"],
+        ["task:c", "pause", "{}", "Never"],
+        ["task:d", "pause", "{}", "5.0s"],
     ]
 
 
