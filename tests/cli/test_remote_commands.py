@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -133,6 +134,19 @@ def test_an_interrupt_ends_with_130(monkeypatch, capsys):
     assert code_of("control", "pause") == 130
     assert capsys.readouterr().err.splitlines()[-1] == "cascade: interrupted"
     assert connector.done == ["connect", "disconnect"]
+
+
+def test_ctrl_c_is_left_to_the_event_loop(monkeypatch):
+    """It cancels what waits, which then cleans up; ``cascade run`` has a way of its own."""
+    handlers = []
+
+    async def watcher(**given):
+        handlers.append(signal.getsignal(signal.SIGINT))
+
+    monkeypatch.setattr(observer, "_run_mqtt_watcher", watcher)
+
+    assert code_of("watch") == 0
+    assert "Runner._on_sigint" in repr(handlers)
 
 
 def test_watch_needs_rich(monkeypatch, capsys):

@@ -8,6 +8,7 @@ import os
 import sqlite3
 import time
 from unittest import mock
+from urllib.parse import quote
 
 import pytest
 
@@ -410,6 +411,16 @@ def test_what_is_wrong_with_the_socket_is_said_once(messages, monkeypatch, socke
 
 
 @unix
+def test_an_engine_that_has_come_and_gone_is_missed_again(messages, monkeypatch, socket_path):
+    """What was said before it came is news once more."""
+    server = Server(socket_path, LINE)
+    closed = until(messages, "observer.shutdown_uds_disconnected", then=server.stop)
+    watch_locally(monkeypatch, server.start, closed, nothing)
+
+    assert messages.ids.count("observer.startup.uds_not_found") == 2
+
+
+@unix
 def test_engines_of_one_machine_are_watched_together(messages, monkeypatch, socket_path):
     """Each has a socket of its own beside the first one's; one that comes later is found while another is read."""
     first = Server(socket_path, LINE, stays=True)
@@ -554,6 +565,28 @@ def test_status_reads_the_database(messages, table, database):
     assert result.exit_code == 0
     table.assert_called_once_with([GlobalConstraint("c", "task:a", "concurrency", {"limit": 3}, 5.5)])
     assert database.read_bytes() == before
+
+
+def test_status_opens_the_database_to_read_only(messages, table, database, monkeypatch):
+    """So it cannot even finish what another process has left half-done."""
+    database.touch()
+    connect = mock.Mock(side_effect=sqlite3.OperationalError("stop"))
+    monkeypatch.setattr("sqlite3.connect", connect)
+    invoke("status", "--backend", "local")
+
+    assert connect.call_args == mock.call(f"file:{quote(str(database))}?mode=ro", uri=True)
+
+
+def test_a_database_of_a_newer_version_is_refused(messages, table, database):
+    """Its table may mean something else."""
+    with contextlib.closing(sqlite3.connect(database)) as made:
+        made.execute("CREATE TABLE constraints (id, scope, type, params, expires_at)")
+        made.execute("PRAGMA user_version = 999")
+    result = invoke("status", "--backend", "local")
+
+    assert result.exit_code == 1
+    assert "newer version" in messages.seen[0][2]["error"]
+    table.assert_not_called()
 
 
 def test_status_makes_no_database(messages, table, database):

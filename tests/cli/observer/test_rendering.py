@@ -204,10 +204,10 @@ def test_none_are_said_to_be_none(monkeypatch, capsys):
 
 def test_where_there_is_no_terminal_no_line_is_cut(monkeypatch):
     """Whoever reads it wants whole lines, and no control characters."""
-    long = GlobalConstraint("1", "task:" + "x" * 300, "pause", {"k": "[red]\x1b[2J"})
+    long = GlobalConstraint("1", "task:\x1b[2J" + "x" * 300, "pause", {"k": "[red]\x1b[2J"})
     text = shown_table(monkeypatch, io.StringIO(), long)
 
-    assert words(text)[-1] == ["task:" + "x" * 300, "pause", "{'k':", "'[red]\\x1b[2J'}", "Never"]
+    assert words(text)[-1] == ["task:\\x1b[2J" + "x" * 300, "pause", "{'k':", "'[red]\\x1b[2J'}", "Never"]
     assert ESCAPE not in text
 
 
