@@ -241,17 +241,16 @@ class NodeProcessor:
         if len(set(lengths.values())) > 1:
             raise ValueError(f"{node.name}: inputs have mismatched lengths: {lengths}")
         count = next(iter(lengths.values()), 0)
-        bulk = getattr(sub_graph_runner, "bulk", None)
-        columns = bulk(node, kwargs, count) if bulk is not None else None
+        kind: Any = type(sub_graph_runner)  # whatever a mock is asked for, it has
+        columns = kind.bulk(sub_graph_runner, node, kwargs, count) if hasattr(kind, "bulk") else None
         if columns is not None:
-            values: list[Any] = await sub_graph_runner.in_bulk(node, columns, count)  # type: ignore[attr-defined]
+            values: list[Any] = await kind.in_bulk(sub_graph_runner, node, columns, count)
             return values
         items = [
             self._map_item(node, {name: values[i] for name, values in kwargs.items()}) for i in range(count)
         ]
-        together = getattr(sub_graph_runner, "together", None)
-        if together is not None:
-            found: list[Any] = await together(node, items, kwargs)
+        if hasattr(kind, "together"):
+            found: list[Any] = await kind.together(sub_graph_runner, node, items, kwargs)
             return found
         return await run_together(_awaited(sub_graph_runner(i, params, parent_state_backend)) for i in items)
 

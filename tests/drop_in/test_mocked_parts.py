@@ -413,6 +413,19 @@ def test_a_processor_asks_a_mocked_cache_policy() -> None:
     assert skip.reason == "CacheHit"
 
 
+def test_a_processor_gives_the_items_of_a_map_to_a_mocked_runner() -> None:
+    """One call of the runner for each item, with params and backend; its values are the map's."""
+    processor = NodeProcessor(LocalExecutor(), MessageBus(), ResourceManager(), MagicMock(), MagicMock())
+    graph, instance_map = build_graph(b.map(value=[1, 2]))
+    runner, backend = AsyncMock(side_effect=["x", "y"]), mock_backend()
+
+    value = drive(processor.process(graph.nodes[0], graph, backend, {}, "r", {"p": 1}, runner, instance_map))
+
+    assert value == ["x", "y"]
+    assert [given.args[0].kwargs for given in runner.await_args_list] == [{"value": 1}, {"value": 2}]
+    assert [given.args[1:] for given in runner.await_args_list] == [({"p": 1}, backend)] * 2
+
+
 def test_a_mocked_processor_of_an_engine_is_asked_for_every_node() -> None:
     """``engine.node_processor.process = AsyncMock(...)`` decides over all values."""
     engine, _ = engine_of()

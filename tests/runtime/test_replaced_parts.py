@@ -15,6 +15,8 @@ from cascade.runtime.engine import Engine
 from cascade.runtime.exceptions import TaskArgumentError
 from cascade.runtime.processor import NodeProcessor
 from cascade.runtime.resource_container import ResourceContainer
+from cascade.runtime.strategies.graph import GraphExecutionStrategy
+from cascade.spec.constraint import GlobalConstraint
 from cascade.spec.resource import inject, resource
 from cascade.spec.task import task
 from tests.engines import make_engine, run
@@ -154,3 +156,32 @@ def test_arguments_that_do_not_fit_are_told_from_errors_of_the_body_through_any_
             with pytest.raises(TypeError, match="of the body") as caught:
                 run(task(function)(), engine)  # type: ignore[arg-type]
             assert type(caught.value) is TypeError
+
+
+def test_a_replaced_node_method_of_the_strategy_is_called_for_plain_nodes_of_known_steps() -> None:
+    """A spy in place of ``_execute_hot_node`` sees each node that would run hot; a limit or ``hot=False`` ends that."""
+
+    @task
+    def step(n: int, _: Any = None) -> Any:
+        return step(n - 1, one()) if n else "end"
+
+    engine = make_engine()
+    strategy = engine.graph_strategy
+    with mock.patch.object(strategy, "_execute_hot_node", wraps=strategy._execute_hot_node) as spy:
+        assert run(step(5), engine) == "end"
+        names = [given.args[0].name for given in spy.await_args_list]
+        assert names == ["one", "step"] * 4  # of six steps the first two are new
+        spy.reset_mock()
+        spy.side_effect = lambda *_: mock.DEFAULT
+        engine.constraint_manager.update_constraint(GlobalConstraint("c", "task:other", "pause", {}))
+        assert run(step(5), engine) == "end"
+        assert spy.await_count == 0
+
+    class Own(GraphExecutionStrategy):
+        async def _execute_hot_node(self, node: Any, *args: Any, **kwargs: Any) -> Any:
+            return f"own {node.name}"
+
+    engine.constraint_manager.remove_constraints_by_scope("task:other")
+    parts = (engine.solver, engine.node_processor, engine.resource_container, engine.constraint_manager)
+    engine.graph_strategy = Own(*parts, engine.bus, engine._wakeup_event)
+    assert [run(one(), engine), run(one(), engine)] == [1, "own one"]

@@ -30,6 +30,12 @@ def is_inline(node: Node) -> bool:
     return not node.is_async and node.execution_mode is None and node.node_type != "map"
 
 
+def _is_plain(node: Node) -> bool:
+    """Whether a node is a call in this thread without policies."""
+    has_policies = node.retry_policy or node.cache_policy or node.constraints
+    return not has_policies and node.execution_mode is None and node.node_type == "task"
+
+
 class StageLoop:
     """Runs the stages of one graph; between two calls of ``advance`` no coroutine of it exists.
 
@@ -38,9 +44,9 @@ class StageLoop:
     """
 
     __slots__ = (
-        *("_look", "_taken", "alone", "at", "blocked", "built", "deferred", "flow", "held", "inline", "items"),
-        *("nodes_run", "overrides", "params", "queue", "resources", "scope", "seen", "stage", "state", "strategy"),
-        *("target_id", "target_value", "this_run", "together", "waiting"),
+        *("_look", "_taken", "alone", "at", "blocked", "built", "deferred", "flow", "held", "hot_node", "inline"),
+        *("items", "nodes_run", "overrides", "params", "queue", "resources", "scope", "seen", "stage", "state"),
+        *("strategy", "target_id", "target_value", "this_run", "together", "waiting"),
     )
 
     def __init__(self, strategy: Any, built: Built, state: StepState, resources: dict[str, Any]) -> None:
@@ -57,6 +63,7 @@ class StageLoop:
         self.flow = FlowManager(built.graph, self.target_id, built.instance_map)
         self.blocked: set[str] = set()  # ids of deferred nodes of which that has been said
         self.inline = self.items.inline
+        self.hot_node = bool(built.nodes) and strategy.replaces_hot_node  # which is then called for every plain node
         self.stage = -1  # of the plan, or the one that the held stage in hand came after
         self.queue: list[Node] = []  # of the stage in hand: synchronous inline nodes, then the others
         self.at = 0  # position in the queue of the node that comes next
@@ -186,6 +193,10 @@ class StageLoop:
 
     def _process(self, node: Node) -> Awaitable[Any]:
         overrides = self.overrides if node.structural_id == self.target_id else None
+        if self.hot_node and _is_plain(node):
+            return self.strategy._execute_hot_node(  # type: ignore[no-any-return]
+                *(node, self.built.graph, self.state, self.resources, self.params, self.built.instance_map, overrides)
+            )
         return self.strategy.node_processor.process(  # type: ignore[no-any-return]
             node,
             self.built.graph,

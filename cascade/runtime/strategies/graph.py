@@ -191,6 +191,12 @@ class GraphExecutionStrategy:
         return type(self)._execute_graph is not _execute_graph or "_execute_graph" in self.__dict__
 
     @property
+    def replaces_hot_node(self) -> bool:
+        """Whether steps of known structure call what somebody has put in place of ``_execute_hot_node``."""
+        is_own = type(self)._execute_hot_node is not _execute_hot_node or "_execute_hot_node" in self.__dict__
+        return is_own and self.hot and self.observe == "loops" and not self.constraint_manager._constraints
+
+    @property
     def is_stock_build(self) -> bool:
         """Whether ``build_graph`` and what this class does with a graph and its plan are the package's own."""
         return build_graph is _build_graph and is_stock(self, "stock", "_build", "_index_plan", "_rehydrate_plan")
@@ -275,6 +281,7 @@ class GraphExecutionStrategy:
 #: The package's own, to tell whether they were replaced.
 _build_graph = build_graph
 _execute_graph = GraphExecutionStrategy._execute_graph
+_execute_hot_node = GraphExecutionStrategy._execute_hot_node
 
 
 def _not_executable(node: Node) -> Any:
