@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from typing import Any
 
@@ -141,7 +142,7 @@ class Items:
         item, items[index] = items[index], None
         scope = self._nested(f"{node.structural_id}[{index}]")
         evaluation = self.strategy.evaluation(item, self.run, scope)
-        evaluation.told = self.told
+        evaluation.told = time.monotonic() if self.told else None
         return self.run.taking_part(Expand(evaluation))
 
 

@@ -46,7 +46,7 @@ class Evaluation(_evaluation.Evaluation):
         self.run = run
         self.scope = scope
         self.lazy = lazy  # until it begins
-        self.told = False  # whether the first step is processed in full, because somebody hears of its calls
+        self.told: float | None = None  # when it began, if it is an item of a map whose end somebody hears of
         self.frame: Any = None  # not there while a nested evaluation is parked
         self.signal: int | None = None  # what a frame needs that has begun without this evaluation
         self.attempts: Attempts | None = None  # of the frame, once there was something to await or to retry
@@ -86,8 +86,7 @@ class Evaluation(_evaluation.Evaluation):
 
     def _begin(self, lazy: Any) -> None:
         """Start with an expression, or with the one that replaces it."""
-        is_hot = not self.run.through and not self.told
-        self.frame = _kernel.Frame(self.strategy._cycle_cache, self.scope.resources, is_hot)
+        self.frame = _kernel.Frame(self.strategy._cycle_cache, self.scope.resources, not self.run.through)
         if self.scope.top:
             self.run.frame = self.frame
         self.frame.begin(lazy)
@@ -140,9 +139,12 @@ class Evaluation(_evaluation.Evaluation):
 
     def _done(self) -> tuple[Any]:
         frame = self.frame
-        if self.scope.top:
+        if self.scope.top or self.told is not None:
             told = self.attempts.told if self.attempts is not None else -1
-            self.strategy.tell.end_of_loop(self.run, frame, told)
+            if self.scope.top:
+                self.strategy.tell.end_of_loop(self.run, frame, told)
+            else:
+                self.strategy.tell.end_of_target(self.run, frame, told, self.told)
         value = frame.value
         self._close()
         return (value,)
@@ -205,7 +207,7 @@ class Evaluation(_evaluation.Evaluation):
 
     def _may_enter(self, program: Any, is_cold: bool) -> bool:
         frame = self.frame
-        if program is None or self.run.through or self.told or frame.refused or frame.results:
+        if program is None or self.run.through or frame.refused or frame.results:
             return False
         if not self.strategy.gate.allows(program):
             return False
@@ -309,10 +311,6 @@ class Evaluation(_evaluation.Evaluation):
             _kernel.continuation(value, target.name)
         self._tear_down(None)
         self.strategy.tell.warn_of_cache(target, value)
-        if self.told:
-            self.told = False
-            if self.frame is not None:
-                self.frame.hot = not self.run.through
         if self.frame is not None:
             self.frame.finish(value)
             return None

@@ -91,13 +91,18 @@ class Teller:
         program = frame.last
         if program is None:
             return
-        target = len(program) - 1
-        run.target_id = hot_id(program, target)
-        if not frame.steps or told == frame.steps:
+        run.target_id = hot_id(program, len(program) - 1)
+        self.end_of_target(run, frame, told, run.started)
+
+    def end_of_target(self, run: Run, frame: Any, told: int, started: float) -> None:
+        """After hot steps: the start and the end of the last one's target, unless it is ``told``."""
+        program = frame.last
+        if program is None or not frame.steps or told == frame.steps:
             return
+        target = len(program) - 1
         self.publish_hot(TaskExecutionStarted, program, target, run.run_id)
         if self.wants(TaskExecutionFinished):
-            duration = time.monotonic() - run.started
+            duration = time.monotonic() - started
             preview = repr(frame.value)[:100]
             facts = {"status": "Succeeded", "duration": duration, "result_preview": preview}
             self.publish_hot(TaskExecutionFinished, program, target, run.run_id, **facts)
