@@ -12,6 +12,7 @@ from typing import Any
 from cascade import _kernel
 from cascade.graph.model import EdgeType, Graph, Node
 from cascade.runtime._concurrency import run_together
+from cascade.runtime._preview import preview
 from cascade.runtime.bus import MessageBus
 from cascade.runtime.events import (
     TaskBlocked,
@@ -27,8 +28,6 @@ from cascade.spec.constraint import ResourceConstraint
 from cascade.spec.protocols import Executor, Solver, StateBackend
 
 __all__ = ["NodeProcessor"]
-
-_PREVIEW = 100  # characters of a result in an event
 
 SubGraphRunner = Callable[[Any, dict[str, Any], StateBackend], Awaitable[Any]]
 
@@ -161,7 +160,7 @@ class NodeProcessor:
             self._finished(node, run_id, started, status="Failed", error=f"{type(error).__name__}: {error}")
             raise
         if self._wants(TaskExecutionFinished):
-            self._finished(node, run_id, started, status="Succeeded", result_preview=repr(value)[:_PREVIEW])
+            self._finished(node, run_id, started, status="Succeeded", result_preview=preview(value))
         return value
 
     def _finished(self, node: Node, run_id: str, started: float, **fields: Any) -> None:

@@ -105,6 +105,28 @@ def test_the_last_failure_is_announced(hot):
         assert seen[0].error.startswith("ValueError: call")
 
 
+def test_a_value_that_cannot_be_shown_ends_no_run(hot):
+    """Somebody listens, and ``repr`` of the result raises: the preview says so, in each tier and after a retry too."""
+
+    class Shy:
+        def __repr__(self):
+            raise RuntimeError("no")
+
+    flaky, _ = failing(1)
+
+    @task
+    def make(x=None):
+        return Shy()
+
+    engine = make_engine(hot=hot)
+    seen = watch(engine, TaskExecutionFinished)
+    for target in (make(), make(), make(flaky().with_retry(1))):
+        assert type(run(target, engine)) is Shy
+
+    shown = [event.result_preview for event in seen if event.task_name == "make"]
+    assert shown == ["<Shy whose repr raised RuntimeError>"] * 3
+
+
 def test_a_retry_policy_is_that_of_the_call(hot):
     """A new policy object at every step is the one that is asked, hot or not."""
     failures = []

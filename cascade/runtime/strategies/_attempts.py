@@ -9,6 +9,7 @@ from typing import Any
 
 from cascade import _kernel
 from cascade.runtime._concurrency import Started
+from cascade.runtime._preview import preview
 from cascade.runtime.events import TaskExecutionFinished, TaskExecutionStarted, TaskRetrying
 from cascade.runtime.exceptions import TaskArgumentError, argument_error
 from cascade.runtime.strategies._items import Items
@@ -104,8 +105,8 @@ class Attempts:
                 error = again
             else:
                 del error  # or it would keep this frame, and with it the arguments, alive
-                preview = repr(value)[:100] if self.strategy.tell.wants(TaskExecutionFinished) else None
-                self._finished(op, started, status="Succeeded", result_preview=preview)
+                shown = preview(value) if self.strategy.tell.wants(TaskExecutionFinished) else None
+                self._finished(op, started, status="Succeeded", result_preview=shown)
                 if frame.depth == 1 and op == len(frame.program) - 1:
                     self.told = frame.steps
                 return value

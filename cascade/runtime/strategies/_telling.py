@@ -7,6 +7,7 @@ from typing import Any
 
 from cascade import _kernel
 from cascade.graph.model import Graph, Node
+from cascade.runtime._preview import preview
 from cascade.runtime.events import (
     LoopProgress,
     StaticAnalysisWarning,
@@ -103,8 +104,7 @@ class Teller:
         self.publish_hot(TaskExecutionStarted, program, target, run.run_id)
         if self.wants(TaskExecutionFinished):
             duration = time.monotonic() - started
-            preview = repr(frame.value)[:100]
-            facts = {"status": "Succeeded", "duration": duration, "result_preview": preview}
+            facts = {"status": "Succeeded", "duration": duration, "result_preview": preview(frame.value)}
             self.publish_hot(TaskExecutionFinished, program, target, run.run_id, **facts)
 
     # ---------------------------------------------------------------------------------------------------- warnings
