@@ -6,6 +6,7 @@ import ast
 import functools
 import linecache
 import sys
+from hashlib import md5
 from types import SimpleNamespace
 from typing import Any
 
@@ -410,6 +411,13 @@ def test_cycle_ids() -> None:
     assert not hasattr(into_ping, "_tco_cycle_id")
     assert all(t._tco_analysis_done for t in (ping, pong, into_ping, alone))
     assert into_ping._potential_tco_targets == [ping]
+
+    last, first = Task(plain, "z"), Task(plain, "a")
+    for one, other in ((last, first), (first, last)):
+        one._analysis_result = AnalysisResult([other])
+    assign_tco_cycle_ids(last)
+
+    assert last._tco_cycle_id == first._tco_cycle_id == md5(b"a|z").hexdigest()
 
 
 def test_a_visited_task_is_not_analysed_again() -> None:

@@ -433,6 +433,11 @@ def test_routers_inside_containers() -> None:
 @pytest.mark.parametrize("make", [lambda: use(0), lambda: use.map(x=[1])], ids=["task", "map"])
 def test_control_edges(make: Any) -> None:
     """Condition, lazy amounts and predecessors are edges of tasks and of maps alike."""
+    lazy = make().with_constraints(cpu=two())
+    graph, node = built(lazy)
+
+    assert shown(graph.incoming(node)) == [("two", "cpu", EdgeType.CONSTRAINT)]
+
     lazy = make().run_if(one()).with_constraints(cpu=two(), memory=5).after(three(), one())
 
     graph, node = built(lazy)

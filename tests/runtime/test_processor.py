@@ -396,17 +396,21 @@ def test_map_events(hot):
 
 
 @pytest.mark.row("03-flow-and-policies", "Map", "retry")
-def test_retry_on_a_map_is_each_items_own(hot):
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_retry_on_a_map_is_each_items_own(hot, kind):
     """Three items that fail once each: three TaskRetrying, the map itself is not retried."""
     failed = set()
 
-    @task
-    def flaky(x):
+    def sflaky(x):
         if x not in failed:
             failed.add(x)
             raise ValueError(x)
         return x
 
+    async def aflaky(x):
+        return sflaky(x)
+
+    flaky = Task(sflaky if kind == "sync" else aflaky, "flaky")
     engine = make_engine(hot=hot)
     seen = watch(engine, TaskRetrying)
 
