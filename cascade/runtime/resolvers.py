@@ -45,7 +45,7 @@ class ArgumentResolver:
             ResourceNotFoundError: an injected resource is not active.
             ValueError: a Router has no route for its selector's value.
         """
-        if node.call is not None:
+        if _is_built(node):
             arguments = await self._resolve_call(node, graph, state_backend, resource_context, instance_map)
         else:
             arguments = await self._resolve_edges(node, graph, state_backend, resource_context, instance_map)
@@ -80,7 +80,7 @@ class ArgumentResolver:
     ) -> dict[str, Any]:
         """Return the values that DATA edges bring, by argument; overridden arguments are left out."""
         found: dict[str, Any] = {}
-        for edge in graph.incoming(node):
+        for edge in _incoming(graph, node):
             if edge.edge_type is not EdgeType.DATA or (input_overrides and edge.arg_name in input_overrides):
                 continue
             if _is_path(edge.arg_name) and edge.router is None:
@@ -201,7 +201,7 @@ class ArgumentResolver:
     ) -> None:
         """Add injected defaults for parameters that were not passed."""
         injects = node.injects
-        if injects is None:
+        if type(injects) is not tuple:
             injects = _kernel.find_injects(node.callable_obj) if node.callable_obj is not None else ()
         for parameter, position, resource in injects:
             if parameter in arguments or (position >= 0 and str(position) in arguments):
@@ -332,6 +332,18 @@ def chosen_route(routes: Mapping[Any, Any], choice: Any, consumer: str) -> Any:
             f"Router selector for '{consumer}' returned {choice!r}, but no matching route found in {list(routes)!r}"
         )
     return route
+
+
+def _is_built(node: Node) -> bool:
+    """Whether a node knows the call that it was built from; one that was made by hand or stands in for one does not."""
+    return issubclass(type(node), Node) and node.call is not None
+
+
+def _incoming(graph: Graph, node: Node) -> list[Edge]:
+    """Return the edges that end in a node, of a stand-in for a graph too."""
+    if issubclass(type(graph), Graph):
+        return graph.incoming(node)
+    return [edge for edge in graph.edges if edge.target.structural_id == node.structural_id]
 
 
 def _is_path(arg_name: str) -> bool:

@@ -19,13 +19,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from cascade import _kernel
+from cascade.graph.model import Node
 from cascade.runtime.bus import MessageBus
 from cascade.runtime.events import ResourceAcquired, ResourceReleased
 from cascade.runtime.exceptions import ResourceCycleError
 from cascade.spec.resource import Inject, ResourceDefinition
 
 if TYPE_CHECKING:
-    from cascade.graph.model import Graph, Node
+    from cascade.graph.model import Graph
 
 __all__ = ["ResourceContainer", "ResourceCycleError"]
 
@@ -315,7 +316,7 @@ def _injects_in(signature: inspect.Signature) -> _Injects:
 
 def _marked_in(node: Node) -> Iterator[str]:
     """Yield the resources whose markers are among the arguments of a node, as they were when its step began."""
-    if node.call is None:  # made by hand
+    if node.call is None or not issubclass(type(node), Node):  # made by hand, or a stand-in
         return _markers_in(node.input_bindings.values())
     return (code[1] for code in node.call.codes or () if code[0] == _kernel.INJECT)
 

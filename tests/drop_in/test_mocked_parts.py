@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 from typing import Any
 from unittest.mock import ANY, AsyncMock, MagicMock, call, patch
@@ -322,6 +323,23 @@ def test_arguments_are_resolved_for_a_node_made_by_hand() -> None:
     assert (args, kwargs) == (["zero", 41], {"key": "k"})
 
 
+@pytest.mark.parametrize("spec", [None, Node])
+def test_arguments_are_resolved_for_mocks_of_nodes_and_graphs(spec: Any) -> None:
+    """Bindings, edges and the callable's defaults are all that is read of them."""
+
+    def function(first: Any, second: Any, db: Any = cs.inject("db")) -> Any: ...
+
+    up, node, graph = MagicMock(spec=spec), MagicMock(spec=spec), MagicMock()
+    up.structural_id, node.structural_id, node.name = "up", "n", "n"
+    node.input_bindings = {"0": "zero"}
+    node.callable_obj = function
+    graph.edges, graph.nodes = [Edge(up, node, arg_name="second")], [up, node]
+
+    args, kwargs = drive(ArgumentResolver().resolve(node, graph, mock_backend({"up": 41}), {"db": "DB"}, {}))
+
+    assert (args, kwargs) == (["zero"], {"second": 41, "db": "DB"})
+
+
 def test_a_missing_input_of_a_node_made_by_hand() -> None:
     """The error carries consumer, argument and dependency."""
     up = Node(structural_id="up", name="up", template_id="")
@@ -565,6 +583,19 @@ def test_a_mocked_container_of_resources() -> None:
         "ResourceAcquired",
         "ResourceReleased",
     ]
+
+
+def test_mocks_of_nodes_are_scanned_for_markers() -> None:
+    """Bindings and signature are all that is read of them."""
+
+    def function(db: Any = cs.inject("db")) -> Any: ...
+
+    node = MagicMock(spec=Node)
+    node.node_type, node.callable_obj, node.signature = "task", function, inspect.signature(function)
+    node.input_bindings = {"0": [cs.inject("cfg")]}
+    graph = MagicMock(nodes=[node])
+
+    assert ResourceContainer(MagicMock()).scan(graph) == {"db", "cfg"}
 
 
 def test_a_handler_of_mocks_decides_about_admission() -> None:
