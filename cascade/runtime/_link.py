@@ -67,7 +67,8 @@ class Link:
         on_connected()
         with self._renewing():  # connectors of users' own may return nothing
             self._handle = await self.connector.subscribe(_CONSTRAINT_TOPIC, self._on_message)
-            await asyncio.sleep(0)  # what a connector delivers in a task of its own is there before the run starts
+            for _ in range(2):  # what a connector delivers by a Task of its own is in force from the start
+                await asyncio.sleep(0)
         self._is_open = True
 
     async def _close(self) -> None:

@@ -233,10 +233,17 @@ def test_a_subscriber_that_cannot_be_shut_down_holds_up_nobody() -> None:
     assert len(seen) == 1
 
 
-def test_constraints_that_the_broker_kept_are_in_force_before_the_first_task() -> None:
-    """A retained pause holds the run up from the beginning."""
+@pytest.mark.parametrize("delivery", ["at once", "by a task"])
+def test_constraints_that_the_broker_kept_are_in_force_before_the_first_task(delivery: str) -> None:
+    """A retained pause holds the run up from the beginning, also if the connector delivers it in the background."""
     topic, pause = "cascade/constraints/global", {"id": "p", "scope": "global", "type": "pause", "params": {}}
-    connector = Connector([(topic, pause)])
+
+    class Slower(Connector):
+        async def subscribe(self, topic: str, callback: Any) -> None:
+            subscribing = super().subscribe(topic, callback)
+            self.delivering = asyncio.ensure_future(subscribing)
+
+    connector = (Slower if delivery == "by a task" else Connector)([(topic, pause)])
     engine = make_engine(connector=connector)
     seen = watch(engine, TaskBlocked, TaskExecutionStarted)
 
