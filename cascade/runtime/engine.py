@@ -16,6 +16,7 @@ from cascade.internal.inputs import ENVIRONMENT, PARAMS, _internal_gather, envir
 from cascade.runtime._link import Link
 from cascade.runtime._parts import Part
 from cascade.runtime._run_stack import RunStack
+from cascade.runtime._shown import described
 from cascade.runtime._wakeup import Wakeup
 from cascade.runtime.bus import MessageBus
 from cascade.runtime.constraints._message import constraint_of
@@ -200,10 +201,10 @@ class Engine:
                     active_resources={PARAMS: params, ENVIRONMENT: environment()},
                 )
         except Exception as error:
-            status, text = "Failed", f"{type(error).__name__}: {error}"
+            status, text = "Failed", described(error)
             raise
         except BaseException as error:  # cancelled or interrupted: said, and passed on
-            status, text = _status_of(error), f"{type(error).__name__}: {error}"
+            status, text = _status_of(error), described(error)
             raise
         finally:
             self._count(strategy, ending)

@@ -12,7 +12,7 @@ from typing import Any
 from cascade import _kernel
 from cascade.graph.model import EdgeType, Graph, Node
 from cascade.runtime._concurrency import run_together
-from cascade.runtime._preview import preview
+from cascade.runtime._shown import described, message, preview
 from cascade.runtime.bus import MessageBus
 from cascade.runtime.events import (
     TaskBlocked,
@@ -157,7 +157,7 @@ class NodeProcessor:
         try:
             value = await call()
         except BaseException as error:
-            self._finished(node, run_id, started, status="Failed", error=f"{type(error).__name__}: {error}")
+            self._finished(node, run_id, started, status="Failed", error=described(error))
             raise
         if self._wants(TaskExecutionFinished):
             self._finished(node, run_id, started, status="Succeeded", result_preview=preview(value))
@@ -199,7 +199,7 @@ class NodeProcessor:
     def _retrying(self, node: Node, run_id: str, attempt: int, delay: float, error: Exception) -> None:
         attempts = node.retry_policy.max_attempts + 1
         self._publish(
-            TaskRetrying, node, run_id, attempt=attempt, max_attempts=attempts, delay=delay, error=str(error)
+            TaskRetrying, node, run_id, attempt=attempt, max_attempts=attempts, delay=delay, error=message(error)
         )
 
     async def _call(self, node: Node, args: list[Any], kwargs: dict[str, Any]) -> Any:

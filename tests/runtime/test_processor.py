@@ -127,6 +127,27 @@ def test_a_value_that_cannot_be_shown_ends_no_run(hot):
     assert shown == ["<Shy whose repr raised RuntimeError>"] * 3
 
 
+@pytest.mark.parametrize("listened", [True, False])
+def test_an_error_that_cannot_be_shown_arrives_all_the_same(hot, listened):
+    """The very exception comes out, or is retried, though its text raises; events say what can be said."""
+
+    class Shy(Exception):
+        def __str__(self):
+            raise RuntimeError("no")
+
+    engine = make_engine(hot=hot)
+    seen = watch(engine) if listened else []
+    for _ in range(2):
+        flaky, calls = failing(2, Shy)
+        assert run(flaky().with_retry(2), engine) == 3
+        calls.clear()
+        with pytest.raises(Shy):
+            run(flaky().with_retry(1), engine)
+
+    told = {event.error for event in seen if getattr(event, "error", None)}
+    assert told == ({"<its text raised RuntimeError>", "Shy: <its text raised RuntimeError>"} if listened else set())
+
+
 def test_a_retry_policy_is_that_of_the_call(hot):
     """A new policy object at every step is the one that is asked, hot or not."""
     failures = []
@@ -320,6 +341,24 @@ def test_a_stored_none_is_a_hit_where_the_policy_can_tell(hot, can_tell):
 
     assert len(calls) == (1 if can_tell else 3)
     assert [event.reason for event in seen] == (["CacheHit"] * 2 if can_tell else [])
+
+
+def test_a_cache_is_asked_while_the_amounts_are_held(hot):
+    """Two equal calls that need the only slot do not both find nothing; a hit gives the slot back."""
+    manager, used = ResourceManager({"slot": 1}), []
+
+    class Looking(Cache):
+        async def check(self, task_id, inputs):
+            used.append(manager._usage["slot"])
+            return await super().check(task_id, inputs)
+
+    cache = Looking()
+    engine = make_engine(hot=hot, resource_manager=manager)
+    for _ in range(2):
+        assert run(ident(1).with_constraints(slot=1).with_cache(cache), engine) == 1
+
+    assert used == [1, 1]
+    assert manager._usage["slot"] == 0
 
 
 # ------------------------------------------------------------------------------------------------------------ amounts

@@ -9,7 +9,7 @@ from typing import Any
 
 from cascade import _kernel
 from cascade.runtime._concurrency import Started
-from cascade.runtime._preview import preview
+from cascade.runtime._shown import described, message, preview
 from cascade.runtime.events import TaskExecutionFinished, TaskExecutionStarted, TaskRetrying
 from cascade.runtime.exceptions import TaskArgumentError, argument_error
 from cascade.runtime.strategies._items import Items
@@ -63,7 +63,7 @@ class Attempts:
             return await items.of_call(frame, op)
         except BaseException as error:
             self._publish(TaskExecutionStarted, op)
-            self._finished(op, started, status="Failed", error=f"{type(error).__name__}: {error}")
+            self._finished(op, started, status="Failed", error=described(error))
             raise
 
     async def call(self, op: int, items: Items) -> Any:
@@ -93,10 +93,10 @@ class Attempts:
             error = self._meaning(op, error)
             final = not isinstance(error, Exception) or isinstance(error, TaskArgumentError)
             if final or policy is None or attempt > policy.max_attempts:
-                self._finished(op, started, status="Failed", error=f"{type(error).__name__}: {error}")
+                self._finished(op, started, status="Failed", error=described(error))
                 raise error
             attempts = policy.max_attempts + 1
-            self._publish(TaskRetrying, op, attempt=attempt, max_attempts=attempts, delay=delay, error=str(error))
+            self._publish(TaskRetrying, op, attempt=attempt, max_attempts=attempts, delay=delay, error=message(error))
             try:
                 await asyncio.sleep(delay)
                 delay *= policy.backoff

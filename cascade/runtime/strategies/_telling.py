@@ -7,7 +7,7 @@ from typing import Any
 
 from cascade import _kernel
 from cascade.graph.model import Graph, Node
-from cascade.runtime._preview import preview
+from cascade.runtime._shown import described, preview
 from cascade.runtime.events import (
     LoopProgress,
     StaticAnalysisWarning,
@@ -55,7 +55,7 @@ class Teller:
         """Publish the start and the end of the maps of hot programs that an item of theirs has failed."""
         for program, op in frame.fans:
             self.publish_hot(TaskExecutionStarted, program, op, run.run_id)
-            facts = {"status": "Failed", "duration": 0.0, "error": f"{type(error).__name__}: {error}"}
+            facts = {"status": "Failed", "duration": 0.0, "error": described(error)}
             self.publish_hot(TaskExecutionFinished, program, op, run.run_id, **facts)
 
     # ------------------------------------------------------------------------------------------------------- loops
