@@ -7,15 +7,6 @@ import time
 from typing import Any
 
 import pytest
-from cascade.testing import (
-    MockConnector,
-    MockExecutor,
-    MockSolver,
-    SpyExecutor,
-    SpySolver,
-    SpySubscriber,
-    override_resource,
-)
 
 import cascade as cs
 from cascade.adapters.executors.local import LocalExecutor
@@ -32,6 +23,15 @@ from cascade.runtime.events import (
     TaskSkipped,
 )
 from cascade.runtime.subscribers import TelemetrySubscriber
+from cascade.testing import (
+    MockConnector,
+    MockExecutor,
+    MockSolver,
+    SpyExecutor,
+    SpySolver,
+    SpySubscriber,
+    override_resource,
+)
 from tests.drop_in.doubles import drive
 
 
