@@ -21,7 +21,6 @@ _SHOWN_LINES = 40
 #: In words, what the kernel says of a call that no program serves.
 _REASONS = {
     "cache": "with_cache(): a policy is asked before the call and told after it",
-    "jump": "an explicit jump may follow it",
     "mode='blocking'": "mode='blocking': runs in a thread",
     "mode='compute'": "mode='compute': runs in another process",
     "with_constraints": "with_constraints(): may have to wait for capacity",
@@ -183,8 +182,6 @@ def _reasons(operation: Any, leaves: Sequence[Any]) -> Iterator[str]:
     yield from (text for flag, text in _FLAGS if operation.flags & flag)
     kinds = (leaves[code[1]] for code in operation.codes or () if code[0] == _kernel.KIND)
     yield from (f"{_CONTAINER}type {type(kind).__name__}" for kind in kinds)
-    if getattr(operation.lazy, "_jump_selector", None) is not None:
-        yield "jump"
     if not operation.flags & _kernel.MAP and operation.callee.mode is not None:
         yield f"mode={operation.callee.mode!r}"
 

@@ -20,6 +20,7 @@ import dataclasses
 import inspect
 import itertools
 import os
+import sys
 import types
 import weakref
 from array import array as _array
@@ -161,6 +162,9 @@ cdef extern from *:
     #else
     static int cascade_visit_locals(cascade_visit_local visit) { (void)visit; return 0; }
     #endif
+    static void cascade_set_vectorcall(PyTypeObject *type, void *function) {
+        type->tp_vectorcall = (vectorcallfunc)function; /* subclasses do not inherit it */
+    }
     static void cascade_patch_dealloc(PyTypeObject *type, void (*dealloc)(PyObject *)) { type->tp_dealloc = dealloc; }
     static inline void cascade_delete(PyObject *o) { Py_TYPE(o)->tp_free(o); }
     /* a call as PyObject_Vectorcall does it, without looking up what a function is and checking what it returns */
@@ -205,6 +209,7 @@ cdef extern from *:
     Py_ssize_t CASCADE_SPARE_VALUES
     Py_ssize_t REFERENCE_COUNT "Py_REFCNT"(PyObject*) noexcept
     void cascade_patch_dealloc(PyTypeObject*, cascade_clear_all) noexcept
+    void cascade_set_vectorcall(PyTypeObject*, void*) noexcept
     ctypedef int (*cascade_visit_local)(PyObject*) noexcept
     int cascade_visit_locals(cascade_visit_local) noexcept
     void cascade_delete(PyObject*) noexcept
@@ -216,6 +221,7 @@ cdef extern from *:
     void NEW_REFERENCE "_Py_NewReference"(PyObject*) noexcept
     void GC_TRACK "PyObject_GC_Track"(PyObject*) noexcept
     void GC_UNTRACK "PyObject_GC_UnTrack"(PyObject*) noexcept
+    bint GC_IS_TRACKED "PyObject_GC_IsTracked"(PyObject*) noexcept
     void CLEAR_WEAKREFS "PyObject_ClearWeakRefs"(PyObject*) noexcept
     unsigned long CASCADE_CONTAINER
     unsigned long CASCADE_BUILTIN
@@ -264,6 +270,9 @@ cdef extern from *:
     int PyBUF_SIMPLE
     int PyGC_Disable() noexcept
     int PyGC_Enable() noexcept
+    bint PyType_IsSubtype(PyTypeObject*, PyTypeObject*) noexcept
+    PyObject* LIST_AS_TUPLE "PyList_AsTuple"(PyObject*) noexcept
+    PyObject* PyObject_Call(PyObject*, PyObject*, PyObject*) noexcept
 
 kernel_name = "compiled"
 
@@ -431,6 +440,163 @@ cdef class RetryPolicy:
         return RetryPolicy, (self.max_attempts, self.delay, self.backoff)
 
 
+@cython.freelist(64)
+cdef class Jump:
+    """Returned by a target to continue at the route ``target_key`` with ``data`` as its new arguments."""
+
+    cdef public object target_key
+    cdef public object data
+
+    def __init__(self, target_key, data=None):
+        self.target_key = target_key
+        self.data = data
+
+    def __eq__(self, other):
+        if type(other) is not type(self):
+            return NotImplemented
+        return (self.target_key, self.data) == (other.target_key, other.data)
+
+    __hash__ = None
+
+    def __repr__(self):
+        return f"{type(self).__qualname__}(target_key={self.target_key!r}, data={self.data!r})"
+
+    def __reduce__(self):
+        return type(self), (self.target_key, self.data), getattr(self, "__dict__", None)
+
+
+@cython.freelist(64)
+cdef class TailCall:
+    """Returned by a task to run a blueprint again, or another one when ``target_blueprint_id`` names it."""
+
+    cdef object given_args  # None stands for no arguments: the list is made when somebody reads it
+    cdef object given_kwargs
+    cdef public object target_blueprint_id
+
+    def __init__(self, args=None, kwargs=None, target_blueprint_id=None):
+        self.given_args = args
+        self.given_kwargs = kwargs
+        self.target_blueprint_id = target_blueprint_id
+
+    @property
+    def args(self):
+        if self.given_args is None:
+            self.given_args = []
+        return self.given_args
+
+    @args.setter
+    def args(self, value):
+        self.given_args = value
+
+    @property
+    def kwargs(self):
+        if self.given_kwargs is None:
+            self.given_kwargs = {}
+        return self.given_kwargs
+
+    @kwargs.setter
+    def kwargs(self, value):
+        self.given_kwargs = value
+
+    def __eq__(self, other):
+        if type(other) is not type(self):
+            return NotImplemented
+        mine = (self.args, self.kwargs, self.target_blueprint_id)
+        return mine == (other.args, other.kwargs, other.target_blueprint_id)
+
+    __hash__ = None
+
+    def __repr__(self):
+        name = type(self).__qualname__
+        return f"{name}(args={self.args!r}, kwargs={self.kwargs!r}, target_blueprint_id={self.target_blueprint_id!r})"
+
+    def __reduce__(self):
+        found = (self.args, self.kwargs, self.target_blueprint_id)
+        return type(self), found, getattr(self, "__dict__", None)
+
+
+# Loops make one of these at every step. Calls that pass by name what the name's own string says are made here at once.
+
+cdef PyObject* _jump_vectorcall(PyObject* cls, PyObject** args, size_t nargsf, PyObject* kwnames) noexcept:
+    cdef Py_ssize_t npos = <Py_ssize_t>PyVectorcall_NARGS(nargsf)
+    cdef Py_ssize_t named = TUPLE_SIZE(kwnames) if kwnames != NULL else 0
+    cdef PyObject* made
+    if npos < 1 or npos + named > 2 or (named and TUPLE_ITEM(kwnames, 0) != <PyObject*>_DATA):
+        return _made_slowly(cls, args, npos, kwnames)
+    made = cascade_new(T_JUMP)
+    if made == NULL:
+        return NULL
+    (<Jump>made).target_key = <object>args[0]
+    if npos + named == 2:
+        (<Jump>made).data = <object>args[1]
+    return made
+
+
+cdef PyObject* _tail_call_vectorcall(PyObject* cls, PyObject** args, size_t nargsf, PyObject* kwnames) noexcept:
+    cdef Py_ssize_t npos = <Py_ssize_t>PyVectorcall_NARGS(nargsf), i
+    cdef Py_ssize_t named = TUPLE_SIZE(kwnames) if kwnames != NULL else 0
+    cdef PyObject* found[3]
+    cdef PyObject* name
+    cdef PyObject* made
+    found[0] = found[1] = found[2] = <PyObject*>None
+    if npos + named > 3:
+        return _made_slowly(cls, args, npos, kwnames)
+    for i in range(npos):
+        found[i] = args[i]
+    for i in range(named):
+        name = TUPLE_ITEM(kwnames, i)
+        if name == <PyObject*>_ARGS and npos < 1:
+            found[0] = args[npos + i]
+        elif name == <PyObject*>_KWARGS and npos < 2:
+            found[1] = args[npos + i]
+        elif name == <PyObject*>_ID and npos < 3:
+            found[2] = args[npos + i]
+        else:
+            return _made_slowly(cls, args, npos, kwnames)
+    made = cascade_new(T_TAIL_CALL)
+    if made == NULL:
+        return NULL
+    (<TailCall>made).given_args = <object>found[0]
+    (<TailCall>made).given_kwargs = <object>found[1]
+    (<TailCall>made).target_blueprint_id = <object>found[2]
+    return made
+
+
+cdef PyObject* _made_slowly(PyObject* cls, PyObject** args, Py_ssize_t npos, PyObject* kwnames) noexcept:
+    """Make an instance by its __init__, which knows what is wrong with the arguments."""
+    cdef Py_ssize_t i
+    cdef list positional = []
+    cdef dict named = {}
+    cdef object made
+    try:
+        for i in range(npos):
+            positional.append(<object>args[i])
+        if kwnames != NULL:
+            for i in range(TUPLE_SIZE(kwnames)):
+                named[<object>TUPLE_ITEM(kwnames, i)] = <object>args[npos + i]
+        made = (<object>cls).__new__(<object>cls)
+        made.__init__(*positional, **named)
+    except BaseException as error:
+        _set_error(error)
+        return NULL
+    INCREF(<PyObject*>made)
+    return <PyObject*>made
+
+
+cdef object _DATA = sys.intern("data")
+cdef object _ARGS = sys.intern("args")
+cdef object _KWARGS = sys.intern("kwargs")
+cdef object _ID = sys.intern("target_blueprint_id")
+cdef PyTypeObject* T_JUMP = <PyTypeObject*>Jump
+cdef PyTypeObject* T_TAIL_CALL = <PyTypeObject*>TailCall
+cascade_set_vectorcall(T_JUMP, <void*>_jump_vectorcall)
+cascade_set_vectorcall(T_TAIL_CALL, <void*>_tail_call_vectorcall)
+
+
+cdef inline bint _is_a(PyObject* value, PyTypeObject* kind) noexcept:
+    return cascade_type(value) == kind or PyType_IsSubtype(cascade_type(value), kind)
+
+
 @cython.final
 cdef class Callee:
     """What a task is at one moment: never changed, replaced as a whole, told apart by a serial that is never reused."""
@@ -442,6 +608,7 @@ cdef class Callee:
     cdef readonly bint is_async
     cdef readonly int64_t serial
     cdef tuple _injects
+    cdef tuple _parameters
     cdef Py_ssize_t place  # among the callees whose functions had inject markers as defaults, or -1
     cdef object __weakref__
 
@@ -466,6 +633,13 @@ cdef class Callee:
         if self._injects is None:
             self._injects = find_injects(self.func)
         return self._injects
+
+    @property
+    def parameters(self):
+        """Names of the parameters that may be passed by position and by name, in order."""
+        if self._parameters is None:
+            self._parameters = _find_parameters(self.func)
+        return self._parameters
 
 
 cdef PyObject** _injecting = NULL  # callees whose functions had inject markers as defaults, borrowed
@@ -512,6 +686,16 @@ def find_injects(func):
         for index, p in enumerate(parameters)
         if type(p.default) is Inject
     ])
+
+
+def _find_parameters(func):
+    """Return the parameters of ``func``, see ``Callee.parameters``."""
+    try:
+        parameters = inspect.signature(func).parameters.values()
+    except (TypeError, ValueError):
+        return ()
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return tuple([p.name if p.kind == kinds[1] else "" for p in parameters if p.kind in kinds])
 
 
 cdef object _is_async(func):
@@ -1167,6 +1351,10 @@ _as_dataclass(MappedLazyResult, _shape_of(
      "_dependencies"),
     ("factory", "mapping_kwargs"), _FACTORIES))
 _as_dataclass(Router, _shape_of(("selector", "routes"), ("selector", "routes"), {}))
+_as_dataclass(Jump, _shape_of(("target_key", "data"), ("target_key",), {}))
+_as_dataclass(TailCall, _shape_of(
+    ("args", "kwargs", "target_blueprint_id"), (),
+    {"args": dataclasses.field(default_factory=list), "kwargs": dataclasses.field(default_factory=dict)}))
 _as_dataclass(RetryPolicy, _shape_of(("max_attempts", "delay", "backoff"), ("max_attempts",), _FACTORIES))
 
 cdef Task _some_task = Task.__new__(Task)
@@ -1203,6 +1391,29 @@ def _returned(value):
 
 #: Stands for a returned container (or Router): its value is the container with the values in it.
 cdef Task _gather = Task(_returned, "_internal_gather")
+
+
+#: Jumps once the calls in its data have their values.
+cdef Task _arrive = Task(Jump, "_internal_jump")
+
+
+def _overridden(data, callee, Py_ssize_t npos, keywords):
+    """Return the arguments that the data of a jump gives to a call, by key: see ``_hot_py.py``."""
+    cdef dict found = {}
+    cdef dict given = dict(data) if isinstance(data, dict) else {"0": data}
+    for key, value in given.items():
+        if type(key) is not str or (callee is None and key.isdecimal()):
+            raise _problem("override", (callee.name if callee is not None else "map", key))
+        if callee is not None and key not in keywords:
+            names = callee.parameters
+            if key.isdecimal():
+                position = int(key)
+                if npos <= position < len(names) and names[position] in keywords:
+                    key = names[position]
+            elif key in names and names.index(key) < npos:
+                key = str(names.index(key))
+        found[key] = value
+    return found
 
 
 cdef inline bint _is_lazy(PyObject* value) noexcept:
@@ -3081,7 +3292,7 @@ cdef int _find_records(Program program, Op* ops) except -1:
 
 
 cdef bint _read_records(Program program, int32_t* records, int32_t* leaves) noexcept:
-    """Whether all calls have leaves, calls, and lists, tuples and dicts for arguments, and no policy but a retry."""
+    """Whether all calls have leaves, calls, and lists, tuples and dicts for arguments, and no policy but retry and jump."""
     cdef Reader reader
     cdef Head head
     cdef Py_ssize_t op
@@ -3092,7 +3303,7 @@ cdef bint _read_records(Program program, int32_t* records, int32_t* leaves) noex
         records[op] = <int32_t>reader.at
         leaves[op] = -1
         _read_head(&reader, &head)
-        if head.flags & ~<int64_t>(f_DIRECT | f_RETRY) or reader.at > 0x7FFFFFFF:
+        if head.flags & ~<int64_t>(f_DIRECT | f_RETRY | f_JUMP) or reader.at > 0x7FFFFFFF:
             return False
         if program.instructions[op].kind == NESTED_CALL:
             leaves[op] = <int32_t>reader.leaf
@@ -3253,7 +3464,7 @@ cdef list _inputs_of(Program program, Py_ssize_t op, codes, list choices):
     return list(dict.fromkeys(inputs))
 
 
-_WHY = ((f_CACHE, "cache"), (f_CONSTRAINTS, "with_constraints"), (f_JUMP, "jump"))
+_WHY = ((f_CACHE, "cache"), (f_CONSTRAINTS, "with_constraints"))
 
 
 cdef int _compile_record(
@@ -3275,7 +3486,7 @@ cdef int _compile_record(
     if head.nkw:
         keywords = program._names[head.first_name:head.first_name + head.nkw]
     has_turn = head.flags & (f_CONDITION | f_CONSTANT | f_AFTER) != 0
-    if head.flags & (f_CACHE | f_CONSTRAINTS | f_JUMP):
+    if head.flags & (f_CACHE | f_CONSTRAINTS):
         for flag, reason in _WHY:
             if head.flags & <int64_t>flag:
                 why[reason] = None
@@ -3464,6 +3675,53 @@ cdef bint _ready(Program program, Py_ssize_t op, int32_t* done) noexcept:
             return False
         at += 1 if instruction.kind == FLAT_CALL else 1 + _operands(code)
     return True
+
+
+@cython.final
+cdef class Routine:
+    """A blueprint as a program: one operation for each call, in the order of its instructions. See ``_hot_py.py``."""
+
+    cdef readonly Program program
+    cdef readonly tuple operations
+    cdef readonly tuple values
+    cdef readonly tuple inputs
+    cdef readonly dict named
+    cdef readonly tuple carried
+    cdef readonly tuple calls
+    cdef bint is_direct  # one call whose arguments are the positional inputs, in order
+
+    def __init__(self, Program program not None, operations, values, inputs, named, carried, calls=()):
+        self.program = program
+        self.operations = tuple(operations)
+        self.values = tuple([tuple(one) for one in values])
+        self.inputs = tuple([tuple([(number, position) for number, position in places]) for places in inputs])
+        self.named = {name: tuple([(number, position) for number, position in named[name]]) for name in named}
+        self.carried = tuple([(source, number, position) for source, number, position in carried])
+        self.calls = tuple(calls)
+        self._check()
+        given = tuple([((0, i),) for i in range(len(self.values[0]))])
+        self.is_direct = program.count == 1 and not self.named and not self.carried and self.inputs == given
+
+    cdef int _check(self) except -1:
+        """Whether everything lies where the program looks for it."""
+        cdef Py_ssize_t i
+        if len(self.operations) != self.program.count or len(self.values) != self.program.count:
+            raise ValueError("a routine has the operations of its program")
+        if self.program.turns != NULL or self.program.leaf_count or self.program.distinct != self.program.count:
+            raise ValueError("a routine runs all of its operations, one after the other")
+        for i in range(self.program.count):
+            if type(self.operations[i]) is not Operation or type((<Operation>self.operations[i]).callee) is not Callee:
+                raise TypeError("an operation of a routine calls a function")
+            if len(self.values[i]) != self.program.instructions[i].count or self.program.group[i]:
+                raise ValueError(f"operation {i} of a routine takes {self.program.instructions[i].count} arguments")
+        places = [place for one in (*self.inputs, *self.named.values()) for place in one]
+        for number, position in (*places, *[(number, position) for _, number, position in self.carried]):
+            if not 0 <= number < self.program.count or not 0 <= position < len(self.values[number]):
+                raise ValueError(f"a routine has no argument {position} of operation {number}")
+        for source, _, _ in self.carried:
+            if not 0 <= source < self.program.count:
+                raise ValueError(f"a routine has no operation {source}")
+        return 0
 
 
 cdef class ProgramCache:
@@ -3662,6 +3920,18 @@ cdef class Frame:
     cdef int64_t run_number  # of the call of run() or run_items() that goes on, or 0
     cdef double asked
     cdef bint over  # the deadline had passed when the clock was asked
+    cdef public bint jumps  # whether a Jump that the target returns is interpreted
+    cdef public dict routines  # that tail calls may name, by id
+    cdef readonly Routine routine  # that runs, or ran last, at the bottom
+    cdef object selector  # of the step at the bottom: where its jumps lead
+    cdef object data  # of the jump to the step that is about to begin
+    cdef tuple given_values  # the values of the target at the bottom as a jump has them, or None
+    cdef tuple given_for  # those that its call has
+    cdef tuple given_names  # of the last of them
+    cdef uint64_t given_places  # which of them the jump gives, as bits
+    cdef dict given  # what a jump gives by key, where not all of it takes the place of a value
+    cdef bint replaces  # the target's arguments are put together anew at its call: the values do not have it all
+    cdef bint leads  # a jump has led to the step at the bottom, or may lead on from it
 
     def __cinit__(self, ProgramCache cache not None, dict resources not None, bint hot=True):
         self.cache = cache
@@ -3669,6 +3939,7 @@ cdef class Frame:
         self.hot = hot
         self.op = -1
         self.batch = self.credit = 1
+        self.routines = {}
 
     def __dealloc__(self):
         self._release_all()
@@ -3841,7 +4112,26 @@ cdef class Frame:
     def arguments(self, Py_ssize_t op):
         """Return the arguments of an operation of the top level."""
         _check_ready(self, op)
+        if self._is_given(&self.levels[self.level_count - 1], op):
+            return _replaced(self, op)
         return _arguments(self, op)
+
+    @property
+    def overrides(self):
+        """Arguments that a jump gives to the target of the step at the bottom, by key; None if there are none."""
+        cdef dict found = {}
+        cdef Py_ssize_t i, npos
+        if self.given_values is None:
+            return self.given
+        npos = len(self.given_values) - len(self.given_names)
+        for i in range(len(self.given_values)):
+            if self.given_places >> i & 1:
+                found[str(i) if i < npos else self.given_names[i - npos]] = self.given_values[i]
+        return found
+
+    cdef inline bint _is_given(self, Level* level, Py_ssize_t op) noexcept:
+        """Whether a jump gives arguments to an operation that are not among its values."""
+        return self.replaces and level.parent < 0 and op == self.op_count - level.ops - 1
 
     # What a strategy does.
 
@@ -3875,6 +4165,8 @@ cdef class Frame:
             raise ValueError(f"this program cannot run hot: {', '.join(program.why)}")
         if program.turns != NULL:
             _begin_turns(self, level, program)
+        if self.leads and level.parent < 0:
+            _give(self, level, program)
         INCREF(<PyObject*>program)
         level.program = <PyObject*>program
         level.place = 0  # what was handed over in the middle begins anew
@@ -3924,6 +4216,8 @@ cdef class Frame:
         self._pop()
         if parent < 0:
             self.last = None
+            if self.jumps and _is_a(<PyObject*>value, T_JUMP):
+                return _jump(self, <Jump>value, name)
         following = continuation(value, name)
         if following is None:
             INCREF(<PyObject*>value)
@@ -4006,6 +4300,8 @@ cdef class Frame:
             lazy.retry = operation.retry
             self._keep_lazy(i, lazy)
             i += 1
+        if self.selector is not None and self.level_count == 1:
+            lazy.more().jump = self.selector
         return lazy
 
     cdef void _keep_lazy(self, Py_ssize_t op, _Lazy lazy) noexcept:
@@ -4058,6 +4354,41 @@ cdef class Frame:
             level.place = level.end
         self.group = None
 
+    def call(self, Routine routine not None, args, kwargs):
+        """Start a routine with all registers empty but for the arguments. The frame must be new or done.
+
+        Raises:
+            TypeError: the blueprint has no input for an argument.
+        """
+        self._check_idle()
+        if self.level_count or self.waits:
+            raise RuntimeError("this frame is evaluating something already")
+        self.done = False
+        self.running = True  # finalisers that run now find the frame occupied
+        try:
+            _lay(self, routine)
+            _load(self, routine, args, kwargs)
+        except BaseException:
+            if self.level_count:
+                self._pop()
+            raise
+        finally:
+            self.running = False
+
+    def take(self):
+        """Say which operation of the top level comes next; its caller calls it, and gives its value to ``resume``."""
+        cdef Program program = self._running_program()
+        self._check_idle()
+        self.op = program.order[self.levels[self.level_count - 1].place]
+        return self.op
+
+    def wanted(self, value, bint awaited):
+        """Return what a call of a routine has to wait for, the lazy result or awaitable that it returned, or None."""
+        following = continuation(value, self.name_of(self.op))
+        if following is None and not awaited and not isinstance(value, TailCall) and inspect.isawaitable(value):
+            return value
+        return following
+
     def close(self):
         """Drop everything that is held."""
         if self.running:
@@ -4068,10 +4399,20 @@ cdef class Frame:
         finally:
             self.running = False
         self.value = self.awaitable = self.yielded = self.error = self.group = None
+        self._leave()
+        self.data = None
+        self.routine = None
+        self.routines = {}
         self.cache.steps += self.steps
         self.cache.nodes += self.nodes
 
     # The kernel's own.
+
+    cdef inline int _leave(self) except -1:
+        """Forget where jumps lead, and what the last one gave."""
+        self.leads = self.replaces = False
+        self.selector = self.given = self.given_values = self.given_for = None
+        return 0
 
     cdef void _release_all(self) noexcept:
         cdef PyObject* inbox = self.inbox
@@ -4147,6 +4488,8 @@ cdef int _push(Frame frame, PyObject* lazy, int32_t parent) except -1:
     if frame.level_count == frame.level_room:
         if _grow(<void**>&frame.levels, &frame.level_room, sizeof(Level), 0) < 0:
             raise MemoryError()
+    if parent < 0 and (frame.leads or frame.data is not None or (<_Lazy>lazy).extras is not None):
+        _begin_bottom(frame, lazy)
     if _push_known(frame, lazy, parent):
         return 0
     attempt = _next_attempt()
@@ -4173,6 +4516,8 @@ cdef int _push(Frame frame, PyObject* lazy, int32_t parent) except -1:
     if may_run:
         if (<Program>found).turns != NULL:
             _begin_hot_turns(frame, level, <Program>found)
+        if frame.leads and parent < 0:
+            _give(frame, level, <Program>found)
         INCREF(<PyObject*>found)
         level.program = <PyObject*>found
         frame.steps += 1
@@ -4210,6 +4555,8 @@ cdef bint _push_known(Frame frame, PyObject* lazy, int32_t parent) except -1:
     level.parent = parent
     level.path = _path(frame, parent)
     _fill(frame, level, (<Program>found).count)
+    if frame.leads and parent < 0:
+        _give(frame, level, <Program>found)
     return True
 
 
@@ -4229,6 +4576,8 @@ cdef int _tail(Frame frame, Level* level, PyObject* lazy) except -1:
     frame.level_count -= 1
     try:
         frame._drop(level.ops, level.leaves)
+        if parent < 0 and (frame.leads or (<_Lazy>lazy).extras is not None):
+            _begin_bottom(frame, lazy)
         found = _known(frame, lazy)
         if found == NULL:
             DECREF(program)
@@ -4245,6 +4594,201 @@ cdef int _tail(Frame frame, Level* level, PyObject* lazy) except -1:
         DECREF(lazy)
         XDECREF(program)
     return 0
+
+
+cdef int _begin_bottom(Frame frame, PyObject* lazy) except -1:
+    """Note where the jumps of a step lead, and what the one that has led to it gives."""
+    cdef object data = frame.data
+    frame._leave()
+    if (<_Lazy>lazy).extras is not None and (<_Lazy>lazy).extras.jump is not None:
+        frame.selector = (<_Lazy>lazy).extras.jump
+        frame.leads = True
+    if data is None:
+        return 0
+    frame.data = None
+    frame.leads = True
+    if _give_values(frame, <_Lazy>lazy, data):
+        return 0
+    source, values, names = call_of(<_Lazy>lazy)
+    callee = (<Task>source)._callee if cascade_type(lazy) == T_LAZY and type(source) is Task else None
+    frame.given = _overridden(data, callee, len(values) - len(names), names) or None
+    return 0
+
+
+cdef bint _give_values(Frame frame, _Lazy lazy, data) except -1:
+    """Whether all that a jump gives takes the place of a value of the call; note the values then."""
+    cdef tuple values = lazy.values, names = lazy.names if lazy.names is not None else ()
+    cdef Callee callee
+    cdef PyObject* made
+    cdef PyObject* key
+    cdef PyObject* value
+    cdef Py_ssize_t size, npos, i, at = 0
+    cdef int place
+    cdef uint64_t places = 1
+    if type(lazy) is not LazyResult or type(lazy.source) is not Task or lazy.keywords is not None or values is None:
+        return False
+    callee = (<Task>lazy.source)._callee
+    size = len(values)
+    npos = size - len(names)
+    if size > 64 or (npos < 1 and not isinstance(data, dict)):
+        return False
+    if isinstance(data, dict) and (type(data) is not dict or not data):
+        return False
+    made = TUPLE_NEW(size)
+    if made == NULL:
+        raise MemoryError()
+    for i in range(size):
+        INCREF(TUPLE_ITEM(<PyObject*>values, i))
+        TUPLE_SET(made, i, TUPLE_ITEM(<PyObject*>values, i))
+    given = <tuple>made
+    DECREF(made)
+    if type(data) is dict:
+        places = 0
+        while DICT_NEXT(<PyObject*>data, &at, &key, &value):
+            place = _place_of(callee, names, npos, key)
+            if place < 0:
+                return False
+            places |= <uint64_t>1 << place
+            _exchange(made, place, value)
+    else:
+        _exchange(made, 0, <PyObject*>data)
+    frame.given_values, frame.given_for, frame.given_names = given, values, names
+    frame.given_places = places
+    return True
+
+
+cdef inline void _exchange(PyObject* values, Py_ssize_t place, PyObject* value) noexcept:
+    """Put another value into a tuple that nobody else knows; its call still has the old one."""
+    DECREF(TUPLE_ITEM(values, place))
+    INCREF(value)
+    TUPLE_SET(values, place, value)
+
+
+cdef tuple _DIGITS = tuple([sys.intern(str(i)) for i in range(8)])
+
+
+cdef int _place_of(Callee callee, tuple names, Py_ssize_t npos, PyObject* key) noexcept:
+    """The place among the values of a call that a key of a jump's data names; -1 if that takes more than a glance."""
+    cdef PyObject* parameters = <PyObject*>callee._parameters
+    cdef Py_ssize_t i
+    if cascade_type(key) != <PyTypeObject*>str:
+        return -1
+    for i in range(len(names)):
+        if TUPLE_ITEM(<PyObject*>names, i) == key:
+            return <int>(npos + i)
+    for i in range(min(npos, len(_DIGITS))):
+        if TUPLE_ITEM(<PyObject*>_DIGITS, i) == key:
+            return <int>i
+    if parameters == <PyObject*>None:  # until _overridden() has asked for them
+        return -1
+    for i in range(min(npos, TUPLE_SIZE(parameters))):
+        if TUPLE_ITEM(parameters, i) == key:
+            return <int>i
+    return -1
+
+
+cdef int _give(Frame frame, Level* level, Program program) except -1:
+    """Put what a jump gives in its place among the values of the target, or see to it that the call has it."""
+    cdef Py_ssize_t number = program.count - 1
+    cdef Instruction* instruction = &program.instructions[number]
+    cdef Op* op = &frame.ops[level.ops + number]
+    cdef PyObject* old = op.values
+    cdef Py_ssize_t i
+    frame.replaces = frame.given is not None
+    if frame.given_values is None:
+        return 0
+    if instruction.factory >= 0 or instruction.kind == NESTED_CALL or old != <PyObject*>frame.given_for:
+        frame.replaces = True
+        return 0
+    if instruction.kind == FLAT_CALL:
+        for i in range(instruction.count):
+            if frame.given_places >> i & 1 and program.codes[instruction.codes + i] >= 0:
+                frame.replaces = True  # and the call looks for it among the values
+    INCREF(<PyObject*>frame.given_values)
+    op.values = <PyObject*>frame.given_values
+    _drop_values(old)
+    return 0
+
+
+cdef int _jump(Frame frame, Jump jump, name) except -1:
+    """Go where the jump that the target at the bottom has returned leads. Its level is gone."""
+    cdef object selector = frame.selector, data = jump.data, key = jump.target_key
+    cdef object following = None
+    frame._leave()
+    routes = getattr(selector, "routes", None)
+    if routes is None:
+        raise _problem("unbound", (name,))
+    try:
+        route = routes.get(key)
+    except TypeError:  # what cannot be a key is no route
+        route = None
+    if data is not None and not _is_scalar(<PyObject*>data) and not _has_scalars(<PyObject*>data):
+        following = continuation(data, name)
+    if route is None and following is None:
+        INCREF(<PyObject*>data)
+        return frame._complete(<PyObject*>data, -1)
+    if route is None:
+        return _push(frame, <PyObject*>following, -1)
+    if following is not None:  # once more, when the calls in the data have their values
+        following = LazyResult(_arrive, (key, data), {}, _jump_selector=selector)
+        return _push(frame, <PyObject*>following, -1)
+    if not _is_lazy(<PyObject*>route):
+        raise _problem("route", (key, route))
+    frame.data = data
+    return _push(frame, <PyObject*>route, -1)
+
+
+cdef inline bint _has_scalars(PyObject* data) noexcept:
+    """Whether data is a dict of plain scalars: nothing in it can be a call."""
+    cdef PyObject* key
+    cdef PyObject* value
+    cdef Py_ssize_t at = 0
+    if cascade_type(data) != <PyTypeObject*>dict:
+        return False
+    while DICT_NEXT(data, &at, &key, &value):
+        if not _is_scalar(value):
+            return False
+    return True
+
+
+cdef tuple _replaced(Frame frame, Py_ssize_t number):
+    """The arguments of the target as a jump has them: positions in their order, then names."""
+    cdef list positional
+    cdef dict arguments
+    positional, named = _arguments(frame, number)
+    arguments = {str(i): value for i, value in enumerate(positional)}
+    arguments.update(named)
+    arguments.update(frame.overrides)
+    positional = sorted([key for key in arguments if key.isdecimal()], key=int)
+    return [arguments.pop(key) for key in positional], arguments
+
+
+cdef PyObject* _call_replaced_arguments(Frame frame, Py_ssize_t number, PyObject* func) noexcept:
+    """Call the target with the arguments that a jump gives."""
+    cdef Level* level = &frame.levels[frame.level_count - 1]
+    cdef Instruction* instruction = &(<Program>level.program).instructions[number]
+    cdef Op* op = &frame.ops[level.ops + number]
+    cdef PyObject** values = cascade_items(op.values)
+    cdef PyObject* small[SMALL_CALL + 1]
+    cdef tuple positional
+    cdef dict named
+    cdef int32_t i, code
+    if op.values == <PyObject*>frame.given_values and instruction.injected_count == 0:
+        if instruction.count <= SMALL_CALL:
+            for i in range(instruction.count):
+                code = (<Program>level.program).codes[instruction.codes + i]
+                if code < 0 or frame.given_places >> i & 1:
+                    small[i + 1] = values[i]
+                else:
+                    small[i + 1] = frame.ops[level.ops + code].result
+            return _invoke(func, instruction, small + 1, PY_VECTORCALL_ARGUMENTS_OFFSET)
+    try:
+        found, named = _replaced(frame, number)
+        positional = tuple(found)
+    except BaseException as error:
+        _set_error(error)
+        return NULL
+    return PyObject_Call(func, <PyObject*>positional, <PyObject*>named)
 
 
 cdef inline PyObject* _known(Frame frame, PyObject* lazy) except? NULL:
@@ -4337,7 +4881,7 @@ cdef inline bint _matches_record(int64_t* key, PyObject* lazy) noexcept:
     cdef Py_ssize_t i, nkw = 0, count
     if (
         cascade_type(source) != T_TASK or values == <PyObject*>None
-        or (<_Lazy>lazy).keywords is not None or (<_Lazy>lazy).extras is not None
+        or (<_Lazy>lazy).keywords is not None or not _has_only(<PyObject*>(<_Lazy>lazy).extras, flags & f_JUMP)
         or key[0] != (<Callee>(<Task>source)._callee).serial
         or ((<_Lazy>lazy).retry is not None) != (flags & f_RETRY != 0)
     ):
@@ -4375,6 +4919,20 @@ cdef inline bint _matches_record(int64_t* key, PyObject* lazy) noexcept:
         elif kind == T_MAPPED or kind == T_ROUTER or kind == T_INJECT or kind == T_TASK:
             return False
     return True
+
+
+cdef inline bint _has_only(PyObject* extras, int64_t jump) noexcept:
+    """Whether a lazy result has no policy but a retry, and a selector of jumps if it should."""
+    cdef _Extras found
+    if extras == <PyObject*>None:
+        return not jump
+    if (<_Extras>extras).cache is not None or (<_Extras>extras).condition is not None:
+        return False
+    if (<_Extras>extras).constraints is not None:
+        return False
+    if (<_Extras>extras).predecessors is not None and LIST_SIZE(<PyObject*>(<_Extras>extras).predecessors):
+        return False
+    return ((<_Extras>extras).jump is not None) == (jump != 0)
 
 
 cdef inline bint _matches_lazy(int64_t token, PyObject* lazy) noexcept:
@@ -4964,6 +5522,8 @@ cdef PyObject* _call(Frame frame, Level* level, Py_ssize_t number) noexcept:
     cdef PyObject* small[SMALL_CALL + 1]
     cdef int32_t* codes
     cdef int32_t i, code
+    if frame._is_given(level, number):
+        return _call_replaced_arguments(frame, number, func)
     if instruction.kind == PLAIN_CALL:
         return _invoke(func, instruction, values, 0)
     if instruction.kind == FLAT_CALL and instruction.injected_count == 0 and instruction.count <= SMALL_CALL:
@@ -5335,13 +5895,13 @@ cdef int _run(Frame frame, double deadline, bint replaced) except -1:
                 if signal != c_ENDED:
                     return signal
                 awaited = True
-        if _deliver(frame, value, awaited) == c_AWAIT:
+        while _deliver(frame, value, awaited) == c_AWAIT:
             value = <PyObject*>frame.awaitable
             INCREF(value)
             signal = _start(frame, &value)
             if signal != c_ENDED:
                 return signal
-            _deliver(frame, value, True)
+            awaited = True
         frame.credit -= 1
         if frame.credit <= 0 and _is_over(frame, deadline) and not frame.done:
             return c_YIELD
@@ -5573,6 +6133,8 @@ cdef inline int _deliver(Frame frame, PyObject* value, bint awaited) except -1:
     cdef PyTypeObject* kind = cascade_type(value)
     cdef unsigned long builtin = cascade_flags(value) & CASCADE_BUILTIN
     cdef Level* level = &frame.levels[frame.level_count - 1]
+    if frame.routine is not None:
+        return _deliver_register(frame, level, value, awaited)
     if kind == T_LAZY:
         if frame.op == frame.op_count - level.ops - 1:
             return _tail(frame, level, value)
@@ -5601,11 +6163,174 @@ cdef int _expand(Frame frame, PyObject* lazy) except -1:
 cdef int _return(Frame frame, Level* level, PyObject* value) except -1:
     """End the top level with its final value (owned, taken over)."""
     cdef int32_t parent = level.parent
+    cdef object held
     if parent < 0:
         frame.last = <Program>level.program
     frame.nodes += 1
     frame._pop()
+    if parent < 0 and frame.jumps and _is_a(value, T_JUMP):
+        held = <object>value
+        DECREF(value)
+        return _jump(frame, <Jump>held, frame.last.tasks[frame.last.count - 1])
     frame._complete(value, parent)
+    return 0
+
+
+cdef int _deliver_register(Frame frame, Level* level, PyObject* value, bint awaited) except -1:
+    """Take what a call of a routine returned (owned); a ``TailCall`` of the last one runs a routine once more."""
+    cdef bint is_last = frame.op == frame.op_count - level.ops - 1
+    cdef object held
+    if is_last and not cascade_flags(value) & CASCADE_BUILTIN and _is_a(value, T_TAIL_CALL):
+        held = <object>value
+        DECREF(value)
+        return _call_again(frame, <TailCall>held)
+    if not _is_scalar(value):
+        held = <object>value
+        DECREF(value)
+        frame.awaitable = frame.wanted(held, awaited)
+        if frame.awaitable is not None:
+            return c_AWAIT
+        value = <PyObject*>held
+        INCREF(value)
+    frame.nodes += 1
+    level = &frame.levels[frame.level_count - 1]
+    if is_last:
+        frame._pop()
+        return frame._complete(value, -1)
+    frame.ops[level.ops + frame.op].result = value
+    level.place += 1
+    return 0
+
+
+cdef int _call_again(Frame frame, TailCall call) except -1:
+    """Run the routine at the bottom, or the one that is named, with the arguments of a tail call."""
+    cdef Routine routine = frame.routine
+    cdef Level* level = &frame.levels[frame.level_count - 1]
+    cdef Py_ssize_t i
+    cdef PyObject* result
+    frame.nodes += 1
+    if call.target_blueprint_id is not None:
+        found = frame.routines.get(call.target_blueprint_id)
+        frame._pop()
+        if found is None:
+            INCREF(<PyObject*>call)
+            return frame._complete(<PyObject*>call, -1)
+        _lay(frame, <Routine?>found)
+        return _load(frame, <Routine>found, call.given_args, call.given_kwargs)
+    if routine.carried:
+        _carry(frame, level, routine, call)
+    for i in range(level.ops, frame.op_count):
+        result = frame.ops[i].result
+        frame.ops[i].result = NULL
+        XDECREF(result)
+    level.place = 0
+    frame.steps += 1
+    if routine.is_direct and type(call.given_args) is list and not call.given_kwargs:
+        if LIST_SIZE(<PyObject*>call.given_args) == TUPLE_SIZE(frame.ops[level.ops].values):
+            return _take_values(&frame.ops[level.ops], <PyObject*>call.given_args)
+    return _load(frame, routine, call.given_args, call.given_kwargs)
+
+
+cdef int _carry(Frame frame, Level* level, Routine routine, TailCall call) except -1:
+    """Let arguments that are read before they are stored have what this round has stored."""
+    cdef tuple one
+    cdef Py_ssize_t source
+    for one in routine.carried:
+        source = one[0]
+        stored = call if source == frame.op else <object>frame.ops[level.ops + source].result
+        _put_value(&frame.ops[level.ops + <Py_ssize_t>one[1]], one[2], stored)
+    return 0
+
+
+cdef int _take_values(Op* op, PyObject* items) except -1:
+    """Let an operation have the items of a list as its values."""
+    cdef PyObject* old = op.values
+    cdef PyObject* made = LIST_AS_TUPLE(items)
+    if made == NULL:
+        raise MemoryError()
+    op.values = made
+    _drop_values(old)
+    return 0
+
+
+cdef int _put_value(Op* op, Py_ssize_t position, value) except -1:
+    """Let an operation have another value; its tuple is changed if nobody else has it."""
+    cdef PyObject* old = op.values
+    cdef PyObject* made
+    cdef PyObject* replaced
+    cdef Py_ssize_t i, size = TUPLE_SIZE(old)
+    INCREF(<PyObject*>value)
+    if REFERENCE_COUNT(old) == 1 and GC_IS_TRACKED(old):
+        replaced = cascade_items(old)[position]
+        cascade_items(old)[position] = <PyObject*>value
+        DECREF(replaced)
+        return 0
+    made = TUPLE_NEW(size)
+    if made == NULL:
+        DECREF(<PyObject*>value)
+        raise MemoryError()
+    for i in range(size):
+        if i != position:
+            INCREF(TUPLE_ITEM(old, i))
+        TUPLE_SET(made, i, <PyObject*>value if i == position else TUPLE_ITEM(old, i))
+    op.values = made
+    DECREF(old)
+    return 0
+
+
+cdef int _load(Frame frame, Routine routine, args, kwargs) except -1:
+    """Load arguments into the inputs of the routine on the frame."""
+    cdef tuple positional = tuple(args) if args is not None else ()
+    cdef dict named = dict(kwargs) if kwargs else None
+    cdef Py_ssize_t i
+    if len(positional) > len(routine.inputs) or (named is not None and not routine.named.keys() >= named.keys()):
+        raise _problem("inputs", (len(routine.inputs), list(routine.named), positional, named or {}))
+    for i in range(len(positional)):
+        _put_in(frame, <tuple>routine.inputs[i], positional[i])
+    if named is not None:
+        for name, value in named.items():
+            _put_in(frame, <tuple>routine.named[name], value)
+    return 0
+
+
+cdef int _put_in(Frame frame, tuple places, value) except -1:
+    cdef tuple place
+    for place in places:
+        _put_value(&frame.ops[<Py_ssize_t>place[0]], place[1], value)
+    return 0
+
+
+cdef int _lay(Frame frame, Routine routine) except -1:
+    """Put a level for a routine on the frame, which is empty."""
+    cdef Py_ssize_t i, count = routine.program.count
+    cdef Level* level
+    cdef Operation operation
+    cdef Op* op
+    if frame.level_room == 0 and _grow(<void**>&frame.levels, &frame.level_room, sizeof(Level), 0) < 0:
+        raise MemoryError()
+    if frame.op_room < count and _grow(<void**>&frame.ops, &frame.op_room, sizeof(Op), count) < 0:
+        raise MemoryError()
+    for i in range(count):
+        operation = routine.operations[i]
+        op = &frame.ops[i]
+        op.callee = <PyObject*>operation.callee
+        INCREF(op.callee)
+        op.values = <PyObject*>routine.values[i]
+        INCREF(op.values)
+        op.retry = op.lazy = op.result = NULL
+    level = &frame.levels[0]
+    level.program = <PyObject*>routine.program
+    INCREF(level.program)
+    level.ops = level.leaves = 0
+    level.place = 0
+    level.parent = -1
+    level.choices = 0
+    level.fan = NULL
+    level.path = 0
+    frame.op_count = count
+    frame.level_count = 1
+    frame.routine = routine
+    frame.steps += 1
     return 0
 
 

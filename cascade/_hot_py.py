@@ -31,7 +31,7 @@ import time
 import types
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, Generic, ParamSpec, TypeVar, cast
 
 P = ParamSpec("P")
@@ -140,10 +140,27 @@ class RetryPolicy:
     backoff: float = 1.0
 
 
+@dataclass(slots=True)
+class Jump:
+    """Returned by a target to continue at the route ``target_key`` with ``data`` as its new arguments."""
+
+    target_key: Any
+    data: Any = None
+
+
+@dataclass(slots=True)
+class TailCall:
+    """Returned by a task to run a blueprint again, or another one when ``target_blueprint_id`` names it."""
+
+    args: list[Any] = field(default_factory=list)
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    target_blueprint_id: str | None = None
+
+
 class Callee:
     """What a task is at one moment: never changed, replaced as a whole, told apart by a serial that is never reused."""
 
-    __slots__ = ("__weakref__", "_injects", "func", "is_async", "mode", "name", "pure", "serial")
+    __slots__ = ("__weakref__", "_injects", "_parameters", "func", "is_async", "mode", "name", "pure", "serial")
 
     def __init__(self, func: Callable[..., Any], name: str, pure: bool, mode: str | None, is_async: bool) -> None:
         self.func = func
@@ -153,6 +170,14 @@ class Callee:
         self.is_async = is_async
         self.serial = next(_serials)
         self._injects: tuple[tuple[str, int, str], ...] | None = None
+        self._parameters: tuple[str, ...] | None = None
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the parameters that may be passed by position and by name, in order."""
+        if self._parameters is None:
+            self._parameters = _find_parameters(self.func)
+        return self._parameters
 
     @property
     def injects(self) -> tuple[tuple[str, int, str], ...]:
@@ -177,6 +202,16 @@ def find_injects(func: Callable[..., Any]) -> tuple[tuple[str, int, str], ...]:
         for index, p in enumerate(parameters)
         if type(p.default) is Inject
     )
+
+
+def _find_parameters(func: Callable[..., Any]) -> tuple[str, ...]:
+    """Return the parameters of ``func``, see ``Callee.parameters``."""
+    try:
+        parameters = inspect.signature(func).parameters.values()
+    except (TypeError, ValueError):
+        return ()
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return tuple(p.name if p.kind == kinds[1] else "" for p in parameters if p.kind in kinds)
 
 
 def _is_async(func: Any) -> bool:
@@ -484,6 +519,36 @@ def _returned(value: Any) -> Any:
 
 #: Stands for a returned container (or Router): its value is the container with the values in it.
 _gather: Task[Any, Any] = Task(_returned, "_internal_gather")
+
+
+#: Jumps once the calls in its data have their values.
+_arrive: Task[Any, Any] = Task(Jump, "_internal_jump")
+
+
+def _overridden(data: Any, callee: Any, npos: int, keywords: Sequence[str]) -> dict[str, Any]:
+    """Return the arguments that the data of a jump gives to a call, by key: ``"0"``, ``"1"`` for positions, or a name.
+
+    A dict names them, anything else is argument ``"0"``. A key that names a parameter in another way than the call does
+    means the same parameter; ``callee`` is None for a map, which takes names only.
+
+    Raises:
+        TypeError: a key is no text, or counts the arguments of a map.
+    """
+    given = data if isinstance(data, dict) else {"0": data}
+    found: dict[str, Any] = {}
+    for key, value in given.items():
+        if type(key) is not str or (callee is None and key.isdecimal()):
+            raise _problem("override", callee.name if callee is not None else "map", key)
+        if callee is not None and key not in keywords:
+            names = callee.parameters
+            if key.isdecimal():
+                position = int(key)
+                if npos <= position < len(names) and names[position] in keywords:
+                    key = names[position]
+            elif key in names and names.index(key) < npos:
+                key = str(names.index(key))
+        found[key] = value
+    return found
 
 
 def _is_lazy(value: Any) -> bool:
@@ -831,7 +896,7 @@ class _Parts:
             self.flags |= AFTER
             self.after = list(lazy._list)
         if getattr(lazy, "_jump_selector", None) is not None:
-            self._cold(JUMP, "jump")
+            self.flags |= JUMP
 
     def _cold(self, flag: int, why: str) -> None:
         self.flags |= flag
@@ -1401,6 +1466,49 @@ def assemble(frame: Frame, level: _Level, op: int) -> list[Any]:
     return stack
 
 
+@dataclass(slots=True)
+class Routine:
+    """A blueprint as a program: one operation for each call, in the order of its instructions.
+
+    ``values`` are the arguments of each operation when it begins: literals, and None for a register that nothing was
+    stored in. ``inputs`` and ``named`` say for each input, by position or name, which arguments take it, as pairs of
+    operation and position. A register that is read before it is written keeps what the last round stored: ``carried``
+    has these as (operation that stores, operation that reads, position). ``calls`` belongs to the machine.
+    """
+
+    program: Program
+    operations: Sequence[Operation]
+    values: Sequence[tuple[Any, ...]]
+    inputs: Sequence[Sequence[tuple[int, int]]]
+    named: Mapping[str, Sequence[tuple[int, int]]]
+    carried: Sequence[tuple[int, int, int]]
+    calls: Sequence[Any] = ()
+
+
+def _laid(operations: list[Operation]) -> Trace:
+    """Return what a level reads of a traced expression, for a routine."""
+    made = Trace.__new__(Trace)
+    made.operations, made.leaves = operations, []
+    return made
+
+
+def _put(operations: Sequence[Operation], op: int, position: int, value: Any) -> None:
+    values = operations[op].values
+    operations[op].values = (*values[:position], value, *values[position + 1 :])
+
+
+def _load(routine: Routine, operations: Sequence[Operation], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Load arguments into the inputs of a routine."""
+    if len(args) > len(routine.inputs) or not routine.named.keys() >= kwargs.keys():
+        raise _problem("inputs", len(routine.inputs), list(routine.named), args, kwargs)
+    for value, places in zip(args, routine.inputs, strict=False):
+        for op, position in places:
+            _put(operations, op, position, value)
+    for name, value in kwargs.items():
+        for op, position in routine.named[name]:
+            _put(operations, op, position, value)
+
+
 class ProgramCache:
     """Programs by key, the least recently used dropped beyond ``max_size``, those of dead tasks at once.
 
@@ -1678,6 +1786,15 @@ class Frame:
         self.error: BaseException | None = None
         self.steps = 0
         self.nodes = 0
+        #: Whether a ``Jump`` that the target returns is interpreted: only that of a run's own target is.
+        self.jumps = False
+        #: Arguments that a jump gives to the target of the step at the bottom, by key; None if there are none.
+        self.overrides: dict[str, Any] | None = None
+        #: Routines that tail calls may name, by id.
+        self.routines: dict[str, Routine] = {}
+        self._selector: Any = None  # of the step at the bottom: where its jumps lead
+        self._data: Any = None  # of the jump to the step that is about to begin
+        self.routine: Routine | None = None  # that runs, or ran last, at the bottom
         self._levels: list[_Level] = []
         self._waiting: _Pending | None = None
         self._done = False
@@ -1797,6 +1914,9 @@ class Frame:
         self._waiting = None
         if pending.parent < 0:
             self.last = None
+            if self.jumps and isinstance(value, Jump):
+                self._jump(value, name)
+                return
         following = continuation(value, name)
         if following is None:
             self._complete(value, pending.parent)
@@ -1838,18 +1958,76 @@ class Frame:
         npos = len(values) - len(keywords)
         return values[:npos], dict(zip(keywords, values[npos:], strict=True))
 
+    def call(self, routine: Routine, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Start a routine with all registers empty but for the arguments. The frame must be new or done.
+
+        Raises:
+            TypeError: the blueprint has no input for an argument.
+        """
+        self._done = False
+        pairs = zip(routine.operations, routine.values, strict=True)
+        operations = [replace(one, values=values) for one, values in pairs]
+        _load(routine, operations, args, kwargs)
+        self.routine = routine
+        self._levels.append(_Level(routine.program, _laid(operations), -1, 0))
+        self.steps += 1
+
+    def take(self) -> int:
+        """Say which operation of the top level comes next; its caller calls it, and gives its value to ``resume``."""
+        level = self._levels[-1]
+        self.op = level.program.order[level.pc]
+        return self.op
+
     def close(self) -> None:
         """Drop everything that is held."""
         self._levels.clear()
         self._waiting = self._inbox = None
+        self._selector = self._data = self.routine = self.overrides = None
+        self.routines = {}
         self.value = self.awaitable = self.yielded = self.error = None
         self.cache.steps += self.steps
         self.cache.nodes += self.nodes
 
     # The kernel's own.
 
+    def _jump(self, jump: Jump, name: str) -> None:
+        """Go where the jump that the target at the bottom has returned leads."""
+        selector, data = self._selector, jump.data
+        self._selector = self.overrides = None
+        routes = getattr(selector, "routes", None)
+        if routes is None:
+            raise _problem("unbound", name)
+        try:
+            route = routes.get(jump.target_key)
+        except TypeError:  # what cannot be a key is no route
+            route = None
+        following = continuation(data, name)
+        if route is None and following is None:
+            self._complete(data, -1)
+        elif route is None:
+            self._push(following, -1)
+        elif following is not None:  # once more, when the calls in the data have their values
+            self._push(LazyResult(_arrive, (jump.target_key, data), {}, _jump_selector=selector), -1)
+        elif not _is_lazy(route):
+            raise _problem("route", jump.target_key, route)
+        else:
+            self._data = data
+            self._push(route, -1)
+
+    def _begin_bottom(self, root: Operation) -> None:
+        """Note where the jumps of a step lead, and what the one that has led to it gives."""
+        self._selector = getattr(root.lazy, "_jump_selector", None)
+        data, self._data = self._data, None
+        if data is None:
+            self.overrides = None
+            return
+        callee = None if root.flags & MAP else root.callee
+        self.overrides = _overridden(data, callee, len(root.values) - len(root.keywords), root.keywords) or None
+
     def _push(self, lazy: Any, parent: int) -> None:
         traced = Trace(lazy)
+        if parent < 0:
+            self._begin_bottom(traced.operations[-1])
         program = None if traced.unkeyed else self.cache.find(traced)
         # FNV-1a over the operations that wait below
         path = 0 if parent < 0 else (self._levels[-1].path ^ parent + 1) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
@@ -1911,7 +2089,15 @@ class Frame:
         """Take what the function of operation ``op`` returned."""
         level = self._levels[-1]
         is_target = self.op == len(level.trace.operations) - 1
+        if self.routine is not None:
+            self._deliver_register(level, value, is_target)
+            return
         self.nodes += is_target  # also if it has returned what cannot be continued, as in full processing
+        if is_target and level.parent < 0 and self.jumps and isinstance(value, Jump):
+            self._levels.pop()
+            self.last = level.program
+            self._jump(value, _name_of(level.trace.operations[self.op]))
+            return
         following = continuation(value, _name_of(level.trace.operations[self.op]))
         if is_target:
             self._levels.pop()
@@ -1927,6 +2113,38 @@ class Frame:
             self.nodes += 1
         else:
             self._push(following, self.op)
+
+    def _deliver_register(self, level: _Level, value: Any, is_last: bool) -> None:
+        """Take what a call of a routine returned; a ``TailCall`` of the last one runs a routine once more."""
+        self.nodes += 1
+        level.registers[self.op] = value
+        level.pc += 1
+        if not is_last:
+            return
+        routine = cast(Routine, self.routine)
+        if isinstance(value, TailCall):
+            if value.target_blueprint_id is None:
+                operations = level.trace.operations
+                for source, op, position in routine.carried:
+                    _put(operations, op, position, level.registers[source])
+                _load(routine, operations, value.args, value.kwargs)
+                level.registers = [_NOTHING] * len(operations)
+                level.pc = 0
+                self.steps += 1
+                return
+            if value.target_blueprint_id in self.routines:
+                self._levels.pop()
+                self.call(self.routines[value.target_blueprint_id], value.args, value.kwargs)
+                return
+        self._levels.pop()
+        self._complete(value, -1)
+
+    def wanted(self, value: Any, awaited: bool) -> Any:
+        """Return what a call of a routine has to wait for, the lazy result or awaitable that it returned, or None."""
+        following = continuation(value, self.name_of(self.op))
+        if following is None and not awaited and not isinstance(value, TailCall) and inspect.isawaitable(value):
+            return value
+        return following
 
     def _turn(self, level: _Level) -> int | None:
         """Find the operation whose turn it is; None when there is one, else what run() has to do or to say."""
@@ -1973,10 +2191,24 @@ def _values(frame: Frame, level: _Level, op: int) -> tuple[list[Any], tuple[str,
     operation = level.trace.operations[op]
     instruction = level.program.instructions[op]
     if instruction.codes is None:
-        return list(operation.values), instruction.keywords
-    values = assemble(frame, level, op)
-    values += [frame.resources[name] for name in instruction.injected]
+        values = list(operation.values)
+    else:
+        values = assemble(frame, level, op)
+        values += [frame.resources[name] for name in instruction.injected]
+    if frame.overrides and level.parent < 0 and op == len(level.trace.operations) - 1:
+        return _replaced(values, instruction.keywords, frame.overrides)
     return values, instruction.keywords
+
+
+def _replaced(
+    values: list[Any], keywords: tuple[str, ...], overrides: dict[str, Any]
+) -> tuple[list[Any], tuple[str, ...]]:
+    """Return the arguments of a call as a jump has them: positions in their order, then names."""
+    npos = len(values) - len(keywords)
+    arguments = dict(zip((*map(str, range(npos)), *keywords), values, strict=True)) | overrides
+    positions = sorted((key for key in arguments if key.isdecimal()), key=int)
+    names = tuple(key for key in arguments if not key.isdecimal())
+    return [arguments[key] for key in (*positions, *names)], names
 
 
 def _execute_hot_node(frame: Frame, i: int) -> Any:
@@ -2033,6 +2265,12 @@ def run(frame: Frame, deadline: float) -> int:
                 return signal
             value = cast(Any, frame._inbox)[0]
             frame._inbox = None
+            awaited = True
+        if frame.routine is not None:
+            frame.awaitable = frame.wanted(value, awaited)
+            if frame.awaitable is not None:
+                frame.started = False
+                return AWAIT
         frame._deliver(value)
         if _monotonic() >= deadline and not frame._done:
             return YIELD

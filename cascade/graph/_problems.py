@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cascade import _kernel
@@ -60,12 +60,38 @@ def _target(lazy: Any) -> BaseException:
     return TypeError(f"a lazy result calls {lazy.task!r}, which is no task: decorate the function with @cascade.task")
 
 
+def _override(consumer: str, key: Any) -> BaseException:
+    return TypeError(f"the data of a Jump names no argument of {consumer!r} with {key!r}: its keys are their names")
+
+
+def _route(key: Any, route: Any) -> BaseException:
+    return TypeError(f"route {key!r} of select_jump is a {type(route).__name__}: give a call of a task or None")
+
+
+def _unbound(name: str) -> BaseException:
+    return RuntimeError(
+        f"task {name!r} returned a Jump, and its call has no bound 'select_jump': "
+        "write bind(call, select_jump({...})) before it runs"
+    )
+
+
+def _inputs(positional: int, names: Sequence[str], args: Sequence[Any], kwargs: Mapping[str, Any]) -> BaseException:
+    if len(args) > positional:
+        return TypeError(f"a blueprint with {positional} positional inputs was given {len(args)}")
+    unknown = next(name for name in kwargs if name not in names)
+    return TypeError(f"a blueprint with the inputs {sorted(names)} was given {unknown!r}")
+
+
 _PROBLEMS: dict[str, Callable[..., BaseException]] = {
     "cycle": _cycle,
+    "inputs": _inputs,
     "loop": _loop,
+    "override": _override,
     "passed": lambda where, task: UncalledTaskError(task.name, *where),
     "returned": lambda name, task: UncalledTaskError(task.name, name, None),
+    "route": _route,
     "target": _target,
+    "unbound": _unbound,
 }
 
 

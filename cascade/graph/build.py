@@ -1,4 +1,4 @@
-"""From a lazy result to a graph: trace, nodes, edges, then the tasks that might be called next (shadow nodes).
+"""From a lazy result to a graph: trace, nodes, edges, then where jumps lead and what might be called next (shadows).
 
 Cost: linear in lazy results and arguments. Ids, signatures and the instance map are made when they are asked for.
 """
@@ -11,6 +11,7 @@ from typing import Any
 
 from cascade import _kernel
 from cascade.graph._identity import Identity, InstanceMap
+from cascade.graph._jumps import add_jumps
 from cascade.graph._shadows import add_shadows
 from cascade.graph._template import Template, positions
 from cascade.graph.hashing import HashingService
@@ -50,8 +51,9 @@ class GraphBuilder:
             self._share(expression, template, nodes)
         if not expression.unkeyed:
             self.graph._template = template
-        tasks = [getattr(operations[op].lazy, "task", None) for op in template.ops]
-        add_shadows(self.graph, tasks, list(self.graph.nodes))
+        own = list(self.graph.nodes)
+        add_jumps(self.graph, operations, instance_map)
+        add_shadows(self.graph, [getattr(operations[op].lazy, "task", None) for op in template.ops], own)
         return self.graph, instance_map
 
     def _visit(self, value: Any) -> Node:

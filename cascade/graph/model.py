@@ -68,6 +68,8 @@ class Node:
     injects: ClassVar[Any] = None
     #: A condition that is no lazy result, in a tuple.
     constant_condition: ClassVar[Any] = None
+    #: Whether only jumps lead to it, or to what needs it: drawn, and run by no step of this graph.
+    awaits_jump: ClassVar[bool] = False
 
     @property
     def cache_id(self) -> str:

@@ -32,6 +32,7 @@ from cascade.runtime.resource_container import ResourceContainer
 from cascade.runtime.resource_manager import ResourceManager
 from cascade.runtime.stats import Outcome, RunStats
 from cascade.runtime.strategies.graph import GraphExecutionStrategy
+from cascade.runtime.strategies.vm import VMExecutionStrategy
 from cascade.spec.protocols import Connector, Executor, Solver, StateBackend
 from cascade.spec.resource import ResourceDefinition
 
@@ -62,10 +63,11 @@ class Engine:
     solver = Part[Solver]("node_processor", "graph_strategy")
     executor = Part[Executor]("node_processor")
     bus = Part[MessageBus]("resource_container", "node_processor", "graph_strategy")
-    resource_manager = Part[ResourceManager]("constraint_manager", "node_processor")
-    constraint_manager = Part[ConstraintManager]("node_processor", "graph_strategy")
+    resource_manager = Part[ResourceManager]("constraint_manager", "node_processor", "vm_strategy")
+    constraint_manager = Part[ConstraintManager]("node_processor", "graph_strategy", "vm_strategy")
     resource_container = Part[ResourceContainer]("graph_strategy")
     node_processor = Part[NodeProcessor]("graph_strategy")
+    graph_strategy = Part[GraphExecutionStrategy]("vm_strategy")
 
     def __init__(
         self,
@@ -105,7 +107,9 @@ class Engine:
             hot=hot,
             observe=observe,
         )
-        self.vm_strategy: Any = None
+        self.vm_strategy = VMExecutionStrategy(
+            self.resource_manager, self.constraint_manager, self._wakeup_event, graph_strategy=self.graph_strategy
+        )
         #: Counters of the runs that have ended.
         self._ended = RunStats()
         self._managed_subscribers: list[Any] = []
@@ -119,7 +123,7 @@ class Engine:
         """Counters of all runs, those included that have not ended."""
         strategy, total = self.graph_strategy, self._ended
         for one in strategy.running_stats() if hasattr(type(strategy), "running_stats") else ():
-            total = _sum(total, one)
+            total += one
         return total
 
     # --------------------------------------------------------------------------------------------------- resources
@@ -246,14 +250,10 @@ class Engine:
         """Take over what a strategy has counted in a run; one of the user's own, or a mock, need not count."""
         if hasattr(type(strategy), "take_stats"):
             ending.stats = strategy.take_stats(ending.run_id)
-            self._ended = _sum(self._ended, ending.stats)
+            self._ended += ending.stats
 
     def _strategy(self, use_vm: bool) -> Any:
-        if not use_vm:
-            return self.graph_strategy
-        if self.vm_strategy is None:
-            raise ValueError("use_vm=True: this engine has no VM strategy; run without it")
-        return self.vm_strategy
+        return self.vm_strategy if use_vm else self.graph_strategy
 
     async def _end(self, ending: _Ending, status: str, error: str | None) -> None:
         """Say how the run ended, after the teardown of its resources; then let go of subscribers and connector."""
@@ -369,15 +369,3 @@ def _yielding(value: Any) -> Callable[[], Any]:
         yield value
 
     return provider
-
-
-def _sum(one: RunStats, other: RunStats) -> RunStats:
-    return RunStats(
-        one.hot + other.hot,
-        one.warm + other.warm,
-        one.cold + other.cold,
-        one.nodes + other.nodes,
-        one.templates + other.templates,
-        one.yields + other.yields,
-        one.duration + other.duration,
-    )

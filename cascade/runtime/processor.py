@@ -116,10 +116,11 @@ class NodeProcessor:
             node, graph, state_backend, active_resources, instance_map, params, input_overrides
         )
         inputs: dict[str, Any] = {}
-        if node.cache_policy is not None:
+        policy = node.cache_policy if input_overrides is None else None  # what a jump gives is in no cache id
+        if policy is not None:
             inputs = await self._resolve_inputs_for_cache(node, graph, state_backend)
-            cached = await node.cache_policy.check(node.cache_id, inputs)
-            if cached is not None or await _has(node.cache_policy, node.cache_id, inputs):
+            cached = await policy.check(node.cache_id, inputs)
+            if cached is not None or await _has(policy, node.cache_id, inputs):
                 self._publish(TaskSkipped, node, run_id, reason="CacheHit")
                 return cached
         if node.node_type == "map":
@@ -130,8 +131,9 @@ class NodeProcessor:
             value = await self._observed(node, run_id, call)
         else:
             value = await self._observed(node, run_id, lambda: self._attempts(node, run_id, args, kwargs))
-        if node.cache_policy is not None and _kernel.continuation(value, node.name) is None:
-            await node.cache_policy.save(node.cache_id, inputs, value)
+        leads_on = isinstance(value, _kernel.Jump) or _kernel.continuation(value, node.name) is not None
+        if policy is not None and not leads_on:
+            await policy.save(node.cache_id, inputs, value)
         return value
 
     async def _with_amounts(

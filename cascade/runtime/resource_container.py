@@ -106,8 +106,9 @@ class ResourceContainer:
         """Return the names of the resources that the nodes of a graph ask for, directly."""
         names: set[str] = set()
         for node in graph.nodes:
-            names.update(_marked_in(node))
-            names.update(_injected_into(node))
+            if not node.awaits_jump:
+                names.update(_marked_in(node))
+                names.update(_injected_into(node))
         return names
 
     # -- set-up and teardown ---

@@ -41,6 +41,17 @@ class RunStats:
             hot=hot, warm=warm, cold=cold, nodes=nodes, templates=templates, yields=yields, duration=duration
         )
 
+    def __add__(self, other: RunStats) -> RunStats:
+        return RunStats(
+            self.hot + other.hot,
+            self.warm + other.warm,
+            self.cold + other.cold,
+            self.nodes + other.nodes,
+            self.templates + other.templates,
+            self.yields + other.yields,
+            self.duration + other.duration,
+        )
+
     @property
     def steps(self) -> int:
         """Steps of all tiers together."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from cascade._kernel import TailCall
 from cascade.spec.constraint import ResourceConstraint
 
 __all__ = ["Blueprint", "Call", "Instruction", "Literal", "Operand", "Register", "TailCall"]
@@ -45,15 +46,6 @@ class Call(Instruction):
     kwargs: dict[str, Operand] = field(default_factory=dict)
     task_name: str = "unknown"
     constraints: ResourceConstraint | None = None
-
-
-@dataclass
-class TailCall:
-    """Returned by a task to run a blueprint again, or another one when ``target_blueprint_id`` names it."""
-
-    args: list[Any] = field(default_factory=list)
-    kwargs: dict[str, Any] = field(default_factory=dict)
-    target_blueprint_id: str | None = None
 
 
 @dataclass

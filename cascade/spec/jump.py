@@ -7,15 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from cascade._kernel import Jump
+
 __all__ = ["Jump", "JumpSelector"]
-
-
-@dataclass
-class Jump:
-    """Returned by a target to continue at the route ``target_key`` with ``data`` as its new arguments."""
-
-    target_key: Any
-    data: Any = None
 
 
 @dataclass

@@ -869,16 +869,6 @@ def test_an_impossible_amount_names_resource_and_capacity(hot):
         run(one().with_constraints(gpu=2), hot=hot, system_resources={"gpu": 1})
 
 
-def test_the_virtual_machine_is_refused_clearly():
-    """``use_vm=True`` without that strategy says what to do."""
-
-    async def main():
-        await make_engine().run(one(), use_vm=True)
-
-    with pytest.raises((ValueError, NotImplementedError), match="use_vm"):
-        asyncio.run(main())
-
-
 # ---------------------------------------------------------------------------------------------------------------- depth
 
 

@@ -56,7 +56,8 @@ class CSPSolver:
         Raises:
             RuntimeError: no schedule exists, because a node needs more than there is or nodes need each other.
         """
-        jobs = _Jobs([node for node in graph.nodes if not node.is_shadow], graph, self.system_resources)
+        nodes = [node for node in graph.nodes if not node.is_shadow and not node.awaits_jump]
+        jobs = _Jobs(nodes, graph, self.system_resources)
         if not jobs.nodes:
             return []
         plan = jobs.greedy()

@@ -39,7 +39,7 @@ class NativeSolver(Solver):
     layered = True
 
     def resolve(self, graph: Graph) -> list[list[Node]]:
-        """Return the stages of a graph, shadow nodes left out.
+        """Return the stages of a graph; shadow nodes and those that only jumps lead to are left out.
 
         Raises:
             CycleError: (a ValueError) nodes need each other; it names their tasks.
@@ -49,7 +49,7 @@ class NativeSolver(Solver):
             stages: list[list[Node]] = [[] for _ in range(max(levels.values(), default=0) + 1)]
             place = levels.pop
             for node in graph.nodes:
-                if not node.is_shadow:
+                if not node.is_shadow and not node.awaits_jump:
                     stages[place(id(node), 0)].append(node)
             # What is left are ends of edges that are no nodes of the graph; Kahn's algorithm ignores such edges.
             if not levels:
@@ -89,7 +89,7 @@ def _levels_in_order(edges: Sequence[Edge]) -> dict[int, int] | None:
 
 def _layers(graph: Graph) -> list[list[Node]]:
     """Return the stages for edges in any order."""
-    nodes = [node for node in graph.nodes if not node.is_shadow]
+    nodes = [node for node in graph.nodes if not node.is_shadow and not node.awaits_jump]
     consumers, waiting = _links(nodes, graph.edges)
     levels = [0] * len(nodes)
     ready = [index for index, count in enumerate(waiting) if not count]

@@ -2,5 +2,6 @@
 
 from cascade.runtime.strategies.base import ExecutionStrategy
 from cascade.runtime.strategies.graph import GraphExecutionStrategy
+from cascade.runtime.strategies.vm import VMExecutionStrategy
 
-__all__ = ["ExecutionStrategy", "GraphExecutionStrategy"]
+__all__ = ["ExecutionStrategy", "GraphExecutionStrategy", "VMExecutionStrategy"]

@@ -89,6 +89,7 @@ class Evaluation(_evaluation.Evaluation):
         self.frame = _kernel.Frame(self.strategy._cycle_cache, self.scope.resources, not self.run.through)
         if self.scope.top:
             self.run.frame = self.frame
+            self.frame.jumps = True
         self.frame.begin(lazy)
 
     def adopt(self, frame: Any, signal: int) -> None:
@@ -249,12 +250,15 @@ class Evaluation(_evaluation.Evaluation):
             for op, value in results.items():
                 await state.put_result(built.nodes[op].structural_id, value)
         if strategy.is_replaced:
+            given = {} if frame.overrides is None else {"root_input_overrides": frame.overrides}
             value = await strategy._execute_graph(
                 *(frame.lazy, run.params, scope.resources, run.run_id, state),
                 *(built.graph, built.plan, built.instance_map),
+                **given,
             )
             return self._finish(built.target, value)
         loop = StageLoop(strategy, built, state, scope.resources)
+        loop.overrides = frame.overrides
         for op, value in results.items():
             await loop.flow.register_result(built.nodes[op].structural_id, value, state)
         return await self._stages(loop)

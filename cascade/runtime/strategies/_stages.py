@@ -168,7 +168,7 @@ class StageLoop:
         return await self._hold(self._nodes_of(self.stage))
 
     def _nodes_of(self, stage: int) -> list[Node]:
-        return [n for n in self.built.plan[stage] if n.node_type != "param" and not n.is_shadow]
+        return [n for n in self.built.plan[stage] if n.node_type != "param" and not n.is_shadow and not n.awaits_jump]
 
     async def _take(self, node: Node) -> Expand | None:
         """Skip, defer, run or start a node; return the evaluation of what its function returned, if that is lazy."""

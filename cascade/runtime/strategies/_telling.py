@@ -119,16 +119,19 @@ class Teller:
                 self.publish(StaticAnalysisWarning, node, run_id, warning_code="CS-W001", message=text)
 
     def warn_of_cache(self, node: Node, value: Any) -> None:
-        """Say once that a target which returns a call is not cached: its own value is the next step's to find."""
-        if node.cache_policy is None or node.name in self._uncached or _kernel.continuation(value, node.name) is None:
+        """Say once that a target which returns a call or a jump is not cached: its value is the next step's to find."""
+        if node.cache_policy is None or node.name in self._uncached:
+            return
+        if _kernel.continuation(value, node.name) is None and not isinstance(value, _kernel.Jump):
             return
         self._uncached.add(node.name)
         import logging  # only needed when something is worth saying
 
         logging.getLogger("cascade").warning(
-            "task %r has a cache policy but returned a call as the target of its expression: nothing is saved for it; "
+            "task %r has a cache policy but returned a %s as the target of its expression: nothing is saved for it; "
             "put with_cache on the call that makes the value",
             node.name,
+            "jump" if isinstance(value, _kernel.Jump) else "call",
         )
 
 

@@ -1,0 +1,369 @@
+"""The register machine: runs blueprints as programs of the kernel, the same that the hot tier runs.
+
+    blueprint --compile--> routine --kernel.run--+--> DONE    the value, or a tail call of another blueprint
+                              ^                  +--> YIELD   others run; calls that need permission go one by one
+                              |                  +--> AWAIT   an awaitable, or a lazy result that a call has returned
+                              +---- tail call ---+--> FAILED  the error is the caller's
+
+A tail call stays within the kernel once its blueprint is compiled: no call of Python is on any stack between two
+rounds, and nothing grows with their number. Blueprints are read when an execution first enters them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from array import array
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from cascade import _kernel
+from cascade.graph.model import Node
+from cascade.runtime._concurrency import Started
+from cascade.runtime._stock import is_stock
+from cascade.runtime.exceptions import argument_error
+from cascade.runtime.stats import RunStats
+from cascade.spec.blueprint import Blueprint, Call, Literal, Operand, Register, TailCall
+
+__all__ = ["Frame", "VirtualMachine"]
+
+_POLL = 0.1  # seconds between two looks at permissions, where nobody can wake the machine
+_LAZY = (_kernel.LazyResult, _kernel.MappedLazyResult)
+
+
+class Frame:
+    """The registers of one blueprint, all None at first.
+
+    A program has no such list: its operations are its registers. This one tells the compiler what is stored where.
+    """
+
+    __slots__ = ("registers",)
+
+    def __init__(self, size: int) -> None:
+        self.registers: list[Any] = [None] * size
+
+    def load(self, operand: Operand) -> Any:
+        """Return the value of an operand.
+
+        Raises:
+            TypeError: it is neither a literal nor a register.
+        """
+        if isinstance(operand, Literal):
+            return operand.value
+        if isinstance(operand, Register):
+            return self.registers[operand.index]
+        raise TypeError(f"an operand is a Literal or a Register, not {type(operand).__name__}")
+
+    def store(self, register: Register, value: Any) -> None:
+        """Keep a value in a register."""
+        self.registers[register.index] = value
+
+
+class VirtualMachine:
+    """Executes blueprints.
+
+    Args:
+        resource_manager: what the constraints of calls are acquired from.
+        constraint_manager: what is asked for permission before each call.
+        wakeup_event: is waited for where permission is refused; without it the manager is asked ten times a second.
+    """
+
+    def __init__(
+        self, resource_manager: Any = None, constraint_manager: Any = None, wakeup_event: Any = None
+    ) -> None:
+        self.resource_manager = resource_manager
+        self.constraint_manager = constraint_manager
+        self.wakeup_event = wakeup_event
+        #: Evaluates the lazy results that calls return; an engine sets its own.
+        self.evaluate: Callable[[Any], Awaitable[Any]] = _evaluate
+        #: What the last execution did.
+        self.stats = RunStats()
+        self._blueprints: dict[str, Blueprint] = {}
+        #: Those that tail calls have named, compiled; none is kept from one execution to the next.
+        self._routines: dict[str, Any] = {}
+
+    def register_blueprint(self, bp_id: str, blueprint: Blueprint) -> None:
+        """Make a blueprint known to tail calls by this id."""
+        self._blueprints[bp_id] = blueprint
+        self._routines.pop(bp_id, None)
+
+    async def execute(
+        self,
+        blueprint: Blueprint,
+        initial_args: list[Any] | None = None,
+        initial_kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Run a blueprint, and what its last call returns tail calls of; return the last result.
+
+        Raises:
+            TypeError: an operand is of no known kind, or there is no input for an argument.
+            NotImplementedError: an instruction is of no known kind.
+            ValueError: a tail call names a blueprint that is not registered.
+            Exception: whatever a call raised, unchanged.
+        """
+        self._routines.clear()
+        running = _Execution(self).run(compiled(blueprint), [initial_args or [], initial_kwargs or {}])
+        del initial_args, initial_kwargs  # an argument is let go of with its round
+        return await running
+
+
+class _Execution:
+    """One execution: the kernel says what it needs, the awaiting is here."""
+
+    def __init__(self, machine: VirtualMachine) -> None:
+        from cascade.runtime.strategies._runs import Run  # which is made of what imports this module
+
+        self.machine = machine
+        nowhere: Any = None
+        self.share = Run("", {}, nowhere, ExitStack(), {}, False)  # for its share of the event loop
+        self.frame: Any = _kernel.Frame(_kernel.ProgramCache(), {})
+        self.frame.routines = machine._routines
+
+    async def run(self, routine: Any, arguments: list[Any]) -> Any:
+        """Run a routine with the arguments in the list, and leave the list empty."""
+        share, frame = self.share, self.frame
+        share.turns.runnable += 1
+        try:
+            while True:
+                frame.call(routine, *arguments)
+                arguments.clear()
+                await self._to_the_end()
+                value, frame.value = frame.value, None
+                if not isinstance(value, TailCall):
+                    return value
+                routine = self._routine_of(value.target_blueprint_id)
+                arguments += (value.args, value.kwargs)
+                del value
+        finally:
+            share.turns.runnable -= 1
+            share.let_go(frame)
+            self.machine.stats = share.stats()
+
+    def _routine_of(self, bp_id: Any) -> Any:
+        blueprint = self.machine._blueprints.get(bp_id)
+        if blueprint is None:
+            raise ValueError(f"Unknown target blueprint ID: {bp_id!r}")
+        routine = self.machine._routines[bp_id] = compiled(blueprint)
+        return routine
+
+    async def _to_the_end(self) -> None:
+        """Run until there is a value that no tail call within the kernel continues."""
+        frame, share = self.frame, self.share
+        while True:
+            if frame.program is not None:
+                frame.program.open = self._is_free(frame.routine.calls)
+            signal = _kernel.run(frame, share.until)
+            if signal == _kernel.DONE:
+                return
+            if signal == _kernel.AWAIT:
+                frame.resume(await share.away(self._awaited()))
+            elif signal == _kernel.FAILED:
+                raise self._meaning(frame.error)
+            elif share.is_over():
+                await share.breathe()
+            elif not frame.program.open:
+                frame.resume(await share.away(self._admitted(frame.take())))
+
+    async def _awaited(self) -> Any:
+        """Return the value of what the kernel waits for."""
+        frame = self.frame
+        wanted = frame.awaitable
+        if type(wanted) in _LAZY:
+            return await self.machine.evaluate(wanted)
+        return await (Started(wanted, frame.yielded) if frame.started else wanted)
+
+    def _meaning(self, error: BaseException) -> BaseException:
+        """Return the error of a call as the graph strategy would raise it."""
+        frame = self.frame
+        if isinstance(error, StopIteration):
+            meant = RuntimeError("coroutine raised StopIteration")
+            meant.__cause__ = meant.__context__ = error
+            return meant
+        if isinstance(error, TypeError):
+            args, kwargs = frame.arguments(frame.op)
+            misfit = argument_error(frame.name_of(frame.op), frame.func_of(frame.op), args, kwargs, error)
+            if misfit is not None:
+                misfit.__cause__ = error
+                return misfit
+        return error
+
+    # ------------------------------------------------------------------------------------------------- permissions
+
+    def _is_free(self, calls: Sequence[Call]) -> bool:
+        """Whether no call has to ask anybody now."""
+        machine = self.machine
+        manager = machine.constraint_manager
+        if machine.resource_manager is not None and any(call.constraints for call in calls):
+            return False
+        if manager is None:
+            return True
+        if not is_stock(manager, "stock", "check_permission", "get_extra_requirements", "concerns"):
+            return False
+        if manager._constraints:
+            manager.cleanup_expired_constraints()
+        return not manager._constraints or not any(manager.concerns(call.task_name) for call in calls)
+
+    async def _admitted(self, op: int) -> Any:
+        """Make one call when it is permitted, and hold what it requires while it runs."""
+        call, frame = self.frame.routine.calls[op], self.frame
+        node = Node("vm", call.task_name, callable_obj=call.func, constraints=call.constraints)
+        amounts = await self._permitted(node)
+        manager = self.machine.resource_manager if amounts else None
+        if manager is not None:
+            await manager.acquire(amounts)
+        try:
+            try:
+                value = _kernel.hot._execute_hot_node(frame, op)
+                wanted = frame.wanted(value, False)
+                return value if wanted is None or type(wanted) in _LAZY else await wanted
+            except (TypeError, StopIteration) as error:
+                meant = self._meaning(error)
+                if meant is error:
+                    raise
+                raise meant  # noqa: B904 - it has its cause
+        finally:
+            if manager is not None:
+                await manager.release(amounts)
+
+    async def _permitted(self, node: Node) -> dict[str, Any]:
+        """Wait for permission; return the amounts that the call requires."""
+        manager, event = self.machine.constraint_manager, self.machine.wakeup_event
+        amounts = dict(node.constraints.requirements) if node.constraints else {}
+        if manager is None:
+            return amounts
+        seen = getattr(event, "generation", 0)
+        while not manager.check_permission(node):
+            if event is None:
+                await asyncio.sleep(_POLL)
+            elif hasattr(event, "wait_beyond"):
+                await event.wait_beyond(seen)
+            else:
+                await event.wait()
+                event.clear()
+            seen = getattr(event, "generation", 0)
+            cleanup = getattr(manager, "cleanup_expired_constraints", None)
+            if cleanup is not None:
+                cleanup()
+        amounts.update(manager.get_extra_requirements(node))
+        return amounts
+
+
+async def _evaluate(lazy: Any) -> Any:
+    """Evaluate a lazy result for a machine without an engine."""
+    from cascade.adapters.executors.local import LocalExecutor
+    from cascade.adapters.solvers.native import NativeSolver
+    from cascade.runtime.bus import MessageBus
+    from cascade.runtime.engine import Engine
+
+    return await Engine(NativeSolver(), LocalExecutor(), MessageBus()).run(lazy)
+
+
+# ---------------------------------------------------------------------------------------------------------- compiling
+
+
+def compiled(blueprint: Blueprint) -> Any:
+    """Return the routine of a blueprint: its calls as one program, in the order of the instructions."""
+    return _Compiler(blueprint).routine()
+
+
+class _Compiler:
+    """Compiles one blueprint.
+
+    The kernel compiles expressions, so the calls become one: what a call reads from a register that an earlier call
+    stores is that call, everything else is a place in its arguments. The last call ends the expression; where others
+    are not needed for its value, one more call, of a function that returns its first argument, needs them all.
+    """
+
+    def __init__(self, blueprint: Blueprint) -> None:
+        self.blueprint = blueprint
+        self.calls: list[Any] = []
+        self.lazies: list[Any] = []  # by instruction
+        self.values: list[list[Any]] = []  # by instruction: literals, None for whatever comes from a register
+        self.read: dict[int, list[tuple[int, int]]] = {}  # by register: where it is read before a call stores into it
+        self.stored = Frame(blueprint.register_count)  # the number of the last call that stored into each register
+        self.needed: set[int] = set()  # calls whose results others need
+
+    def routine(self) -> Any:
+        """Return the routine.
+
+        Raises:
+            NotImplementedError, TypeError: an instruction, or an operand, is of no known kind.
+            ValueError: there is no instruction.
+        """
+        for instruction in self.blueprint.instructions:
+            if not isinstance(instruction, Call):
+                raise NotImplementedError(f"no instruction {type(instruction).__name__} is known, only Call")
+            self._add(instruction)
+        if not self.calls:
+            raise ValueError("a blueprint without instructions has no value")
+        last = len(self.calls) - 1
+        if len(self.needed) < last:
+            self._add_last(last)
+        return self._assembled()
+
+    def _add(self, call: Call) -> None:
+        number = len(self.calls)
+        values: list[Any] = []
+        given: list[Any] = []  # what the kernel is shown: a call, or nothing
+        for position, operand in enumerate((*call.args, *call.kwargs.values())):
+            found = self.stored.load(operand)
+            is_register = isinstance(operand, Register)
+            values.append(None if is_register else found)
+            given.append(self.lazies[found] if is_register and found is not None else None)
+            if given[-1] is not None:
+                self.needed.add(found)
+            elif isinstance(operand, Register):
+                self.read.setdefault(operand.index, []).append((number, position))
+        npos = len(call.args)
+        task = _kernel.Task(call.func, call.task_name)
+        names = dict(zip(call.kwargs, given[npos:], strict=True))
+        self._keep(call, _kernel.LazyResult(task, tuple(given[:npos]), names), values)
+        self.stored.store(call.output, number)
+
+    def _add_last(self, last: int) -> None:
+        rest = [lazy for number, lazy in enumerate(self.lazies) if number not in self.needed and number != last]
+        given = (self.lazies[last], *rest)
+        call = Call(_first, Register(self.blueprint.register_count), task_name=self.calls[last].task_name)
+        self._keep(call, _kernel.LazyResult(_kernel.Task(_first, call.task_name), given, {}), [None] * len(given))
+
+    def _keep(self, call: Call, lazy: Any, values: list[Any]) -> None:
+        self.calls.append(call)
+        self.lazies.append(lazy)
+        self.values.append(values)
+
+    def _assembled(self) -> Any:
+        """Compile the expression, and number everything as it numbers the calls."""
+        count = len(self.lazies)
+        frame = _kernel.Frame(_kernel.ProgramCache(), {}, False)
+        frame.begin(self.lazies[-1])
+        try:
+            operations = frame.expression.operations
+            number_of = {id(lazy): number for number, lazy in enumerate(self.lazies)}
+            numbers = [number_of[id(operation.lazy)] for operation in operations]
+            ops = {number: op for op, number in enumerate(numbers)}
+            order = array("i", (ops[number] for number in range(count)))
+            program = _kernel.compile_program(frame, array("i", range(count + 1)), order)
+            program.epoch = frame.cache.epoch
+        finally:
+            frame.close()
+        return _kernel.Routine(
+            program,
+            operations,
+            [tuple(self.values[number]) for number in numbers],
+            [self._places(register, ops) for register in self.blueprint.input_args],
+            {name: self._places(register, ops) for name, register in self.blueprint.input_kwargs.items()},
+            [
+                (ops[stored], ops[number], position)
+                for register, places in self.read.items()
+                if (stored := self.stored.registers[register]) is not None
+                for number, position in places
+            ],
+            [self.calls[number] for number in numbers],
+        )
+
+    def _places(self, register: int, ops: Mapping[int, int]) -> list[tuple[int, int]]:
+        return [(ops[number], position) for number, position in self.read.get(register, ())]
+
+
+def _first(value: Any, *_: Any) -> Any:
+    return value
