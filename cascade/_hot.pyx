@@ -442,7 +442,9 @@ cdef class RetryPolicy:
 
 @cython.freelist(64)
 cdef class Jump:
-    """Returned by a target to continue at the route ``target_key`` with ``data`` as its new arguments."""
+    """Jump(target_key, data=None)\n--\n
+    Returned by a target to continue at the route ``target_key`` with ``data`` as its new arguments.
+    """
 
     cdef public object target_key
     cdef public object data
@@ -467,7 +469,9 @@ cdef class Jump:
 
 @cython.freelist(64)
 cdef class TailCall:
-    """Returned by a task to run a blueprint again, or another one when ``target_blueprint_id`` names it."""
+    """TailCall(args=None, kwargs=None, target_blueprint_id=None)\n--\n
+    Returned by a task to run a blueprint again, or another one when ``target_blueprint_id`` names it.
+    """
 
     cdef object given_args  # None stands for no arguments: the list is made when somebody reads it
     cdef object given_kwargs

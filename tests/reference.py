@@ -23,7 +23,7 @@ __all__ = ["ERRORS", "Reference", "Step"]
 
 LAZY, PLAIN = (LazyResult, MappedLazyResult), frozenset({int, float, str, bool, type(None)})
 signature = lru_cache(1024)(inspect.signature)
-GATHER: Any = Task(lambda value: value, "gather")
+GATHER: Any = Task(lambda value: value, "_internal_gather")
 #: Errors with the names of the engine's, so that types can be compared; what they say is the engine's alone.
 ERRORS = ("DependencyMissingError", "TaskArgumentError", "UncacheableError", "UncalledTaskError", "ValueError")
 Missing, Misfit, Uncacheable, Uncalled, NoRoute = (type(name, (Exception,), {}) for name in ERRORS)
@@ -69,12 +69,10 @@ def content(value: Any, of_lazy: Any = None) -> Any:
         items = [Node(value).task, Node(value).args, Node(value).kwargs]
     elif hasattr(value, "__dataclass_fields__"):
         items = [getattr(value, name) for name in value.__dataclass_fields__]
-    elif isinstance(value, (list, tuple)):
-        items = list(value)
-    elif of_lazy is None:
+    elif of_lazy is None and not isinstance(value, (list, tuple)):
         raise Uncacheable(value)
     else:
-        return ("object", id(value))
+        items = list(value) if isinstance(value, (list, tuple)) else [("object", id(value))]
     return (type(value), *(content(item, of_lazy) for item in items))
 
 
@@ -161,19 +159,21 @@ class Step:
             return
         if any(type(one) in LAZY and self.node_of[one] not in self.results for one in node.amounts.values()):
             raise Missing(node.task)
-        args, kwargs = self.value([node.args, node.kwargs], {})
+        args, kwargs = self.arguments(node)
         policy, key = node.lazy._cache_policy, None
         shown, named = self.value([node.args, node.kwargs], {})  # not the containers that the function may change
         inputs = {**{str(i): one for i, one in enumerate(shown)}, **named}
         value = await policy.check(key := content(node.lazy), inputs) if policy else None
         if value is None:
             value = await (self.map(node, kwargs) if node.map else self.attempts(node, args, kwargs))
-            following = continuation(value)
-            if following is not None and node is not self.target:
+            if (following := continuation(value)) is not None and node is not self.target:
                 value, following = await self.run.evaluate(following, self.active), None
             if policy and following is None:
                 await policy.save(key, inputs, value)
         self.results[node] = value
+
+    def arguments(self, node: Node) -> Any:
+        return self.value([node.args, node.kwargs], {})
 
     def value(self, value: Any, made: dict[int, Any]) -> Any:
         """What an argument stands for; a container that is met twice in a call is rebuilt once."""
@@ -194,8 +194,7 @@ class Step:
 
     def rebuilt(self, value: Any, made: dict[int, Any]) -> Any:
         if type(value) is Router:
-            route = self.route(value)
-            if type(route) in LAZY and self.node_of[route] in self.skipped:
+            if type(route := self.route(value)) in LAZY and self.node_of[route] in self.skipped:
                 raise Missing(route)
             return self.value(route, made)
         if isinstance(value, dict):
@@ -254,7 +253,7 @@ async def together(coroutines: list[Any]) -> list[Any]:
 class Reference:
     """Gives final values: ``await Reference(definitions of resources).run(target, params)``."""
 
-    step = Step
+    step, follow = Step, staticmethod(lambda value, lazy, top: (value, continuation(value)))
 
     def __init__(self, resources: Any = ()) -> None:
         self.definitions = {one.name: one for one in resources}
@@ -274,7 +273,7 @@ class Reference:
                 for name in sorted(names.union(*(injected(node.func).values() for node in step.nodes.values()))):
                     self.set_up(name, step.active, stack)
                 value = await step.process()
-            lazy = continuation(value)
+            value, lazy = self.follow(value, lazy, top=not active)
         return value
 
     def set_up(self, name: str, active: dict[str, Any], stack: ExitStack) -> None:

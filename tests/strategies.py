@@ -80,7 +80,7 @@ MAPPED = (
 )
 RECURSIONS = (
     *("tail", "accumulate", "mutual", "sum", "listed", "routed", "kept", "retried", "chosen", "resourced", "sunk"),
-    *("atail", "btail", "tree", "amutual", "ordered", "mapped", "swapping", "renewed"),
+    *("atail", "btail", "tree", "amutual", "ordered", "mapped", "swapping", "renewed", "jumping"),
 )
 #: Recursions that may go deep, because every step is like the one before.
 DEEP = ("tail", "accumulate", "mutual", "sum", "listed", "atail", "amutual", "retried")

@@ -201,6 +201,12 @@ async def at_once(engines: list[Any], program: Any, world: World) -> list[Outcom
     return list(await asyncio.gather(*(one(engine) for engine in engines)))
 
 
+def by_machine(program: Any, expected: Record, choices: Choices) -> None:
+    """The register machine gives the values and the errors of the graph strategy."""
+    with patience(UNHURRIED):
+        agree(expected, Voice(hot=choices.chance(2), use_vm=True).play(program, AGAIN))
+
+
 def crowded(program: Any, expected: Record, choices: Choices) -> None:
     """Several runs at once, in one engine or in two, do what each would do alone."""
     engines = [Voice(hot=True, backend=InMemoryStateBackend).engine] * 3
@@ -326,14 +332,15 @@ def reused(program: Any, expected: Record, choices: Choices) -> None:
 MANNERS: dict[str, Manner] = {
     one.__name__: one
     for one in (
-        *(plainly, observed, kept, impatient, forgetful, listened_to, limited, crowded, cancelled, reused, threaded),
+        *(plainly, observed, kept, impatient, forgetful, listened_to, limited, by_machine, crowded, cancelled, reused),
+        threaded,
     )
 }
 #: The names, as often as each is to be chosen.
 OFTEN = [
     *("plainly",) * 8,
     *("observed", "kept", "impatient", "listened_to", "crowded", "cancelled", "reused") * 2,
-    *("forgetful", "limited", "threaded"),
+    *("forgetful", "limited", "threaded", "by_machine"),
 ]
 
 

@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -22,7 +23,8 @@ from cascade.runtime.strategies._turns import turns_of
 from cascade.spec.constraint import GlobalConstraint
 from tests.differential.worlds import RESOURCES, Halt, World, session
 from tests.engines import make_engine, watch
-from tests.reference import ERRORS, Reference, Step
+from tests.reference import ERRORS
+from tests.reference_jumps import JumpingReference, JumpingStep
 from tests.strategies import steady
 
 __all__ = [
@@ -122,7 +124,7 @@ def target_of(world: World, program: Any) -> Any:
     return target if hasattr(target, "_uuid") else world.tasks["mix"](target)
 
 
-class _CountedStep(Step):
+class _CountedStep(JumpingStep):
     async def process(self) -> Any:
         value = await super().process()
         counts = self.run.counts  # type: ignore[attr-defined]
@@ -131,7 +133,7 @@ class _CountedStep(Step):
         return value
 
 
-class _Counting(Reference):
+class _Counting(JumpingReference):
     """A reference that counts the steps, and their nodes, that have ended well."""
 
     step = _CountedStep
@@ -159,10 +161,10 @@ class Voice:
             self.counts = reference.counts
             self.world.override = lambda name, definition: reference.definitions.update({name: definition})
             return
-        make = options.pop("backend", InMemoryStateBackend)
+        make, use_vm = options.pop("backend", InMemoryStateBackend), options.pop("use_vm", False)
         options.setdefault("state_backend_factory", lambda run_id: self._keep(make(run_id)))
         self.engine = engine = make_engine(resources=RESOURCES, **options)
-        self._run = engine.run
+        self._run = partial(engine.run, use_vm=use_vm)
         self.world.override = engine.override_resource_provider
         self.world.pause = self._pause
 

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
 
+from cascade.control_flow import bind, select_jump
 from cascade.inputs import Env, Param
+from cascade.spec.jump import Jump
 from cascade.spec.resource import ResourceDefinition, inject, resource
 from cascade.spec.routing import Router
 from cascade.spec.task import Task
@@ -556,9 +558,19 @@ def renewed(n: int) -> Any:
     return call("mix", made(n, y=n), call("renewed", n - 1)) if n else "renewed"
 
 
+def jumping(n: int, last: Any = 0) -> Any:
+    """Jumps, to its own call and to one with a dependency, with data of every kind."""
+    note("jumping", n, last)
+    if n <= 0:
+        return Jump("nowhere" if last else "stop", [n, last])
+    key = ("again", "other")[n % 3 == 0]
+    data: Any = (n - 1, {"n": n - 1, "last": n}, {"0": n - 2}, {"last": [n], "n": n - 1})[n % 4]
+    return Jump("none") if n % 7 == 6 else Jump(key, data)
+
+
 RECURSIONS: list[Any] = [
     *(tail, accumulate, mutual, other, sum, tree, atail, amutual, aother, listed, routed),
-    *(kept, retried, chosen, resourced, ordered, mapped, sunk, swapping, renewed),
+    *(kept, retried, chosen, resourced, ordered, mapped, sunk, swapping, renewed, jumping),
 ]
 #: Tasks that change what later calls do.
 CHANGING = ("replaces", "areplaces", "overrides", "swapping")
@@ -816,8 +828,16 @@ class _Builder:
         self.world.is_async = self.world.is_async or kind in TOGETHER
         self.world.threads = self.world.threads or kind == "btail"
         self.world.changes = self.world.changes or kind in CHANGING
-        self.calls.append(self.world.tasks[kind](n))
+        self.calls.append(self.world.tasks[kind](n) if kind != "jumping" else self._jumping(n))
         return self.calls[-1]
+
+    def _jumping(self, n: int) -> Any:
+        task, mix = self.world.tasks["jumping"], self.world.tasks["mix"]
+        again, other, none = task(n), task(mix("n"), last=mix("last")), task(0, last=[mix("none")])
+        selector = select_jump({"again": again, "other": other, "none": none, "stop": None})
+        for one in (again, other, none):
+            bind(one, selector)
+        return again
 
     def _map(self, name: str, columns: Any, policies: Any) -> Any:
         task = self.world.tasks[name]

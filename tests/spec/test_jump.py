@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 import pickle
 from typing import Any
 
@@ -19,6 +20,8 @@ def test_fields_and_defaults() -> None:
     assert [field.name for field in dataclasses.fields(TailCall)] == ["args", "kwargs", "target_blueprint_id"]
     assert (Jump("a").target_key, Jump("a").data) == ("a", None)
     assert (TailCall().args, TailCall().kwargs, TailCall().target_blueprint_id) == ([], {}, None)
+    assert list(inspect.signature(Jump).parameters) == ["target_key", "data"]
+    assert list(inspect.signature(TailCall).parameters) == ["args", "kwargs", "target_blueprint_id"]
     assert dataclasses.is_dataclass(Jump("a"))
     assert dataclasses.asdict(TailCall([1], {"a": 2}, "b")) == {
         "args": [1],
