@@ -18,6 +18,7 @@ from benchmarks.yardsticks import coroutine, sleep0, trampoline
 from cascade.adapters.executors.local import LocalExecutor
 from cascade.adapters.solvers.native import NativeSolver
 from cascade.runtime import Engine, MessageBus
+from cascade.spec.blueprint import TailCall
 
 __all__ = ["INNER_CALLS", "WORKLOADS", "Workload", "counted", "engine", "run"]
 
@@ -193,6 +194,20 @@ def mapped_countdown(n: int, _dummy: Any = None) -> Any:
 
 
 @cs.task
+def jumping_countdown(n: int) -> Any:
+    if n <= 0:
+        return cs.Jump("stop", "done")
+    return cs.Jump("again", n - 1)
+
+
+@cs.task
+def machine_countdown(n: int) -> Any:
+    if n <= 0:
+        return "done"
+    return TailCall(args=[n - 1])
+
+
+@cs.task
 def total(*xs: int) -> int:
     return sum(xs)
 
@@ -297,6 +312,18 @@ def _mapped(n: int, on: Engine | None = None) -> int:
     return 6 * n  # four items, the map, the step
 
 
+def _jump(n: int, on: Engine | None = None) -> int:
+    node: Any = jumping_countdown(n)
+    cs.bind(node, cs.select_jump({"again": node, "stop": None}))
+    assert run(node, on) == "done"
+    return n
+
+
+def _vm(n: int, on: Engine | None = None) -> int:
+    assert asyncio.run((on or engine()).run(machine_countdown(n), use_vm=True)) == "done"
+    return n
+
+
 def _sleepy(n: int, on: Engine | None = None) -> int:
     assert run(sleepy_countdown(n), on) == "done"
     return n
@@ -367,6 +394,8 @@ WORKLOADS = {
         Workload("condition", _conditional, trampoline, 20_000, 50, "nodes, each step with condition and predecessor"),
         Workload("router", _routed, trampoline, 10_000, 50, "nodes, each step with a Router of two routes"),
         Workload("maploop", _mapped, trampoline, 5_000, 30, "nodes, each step with a map of four items"),
+        Workload("jump", _jump, trampoline, 100_000, 100, "steps of a task that jumps back to its own call"),
+        Workload("vm", _vm, trampoline, 100_000, 100, "rounds of a blueprint that a tail call runs again"),
         Workload("sleepy", _sleepy, sleep0, 2_000, 50, "steps that go through the event loop"),
         Workload("loops", _loops, trampoline, 400, 5, "steps of a hundred concurrent runs in one engine"),
         Workload("map", _map, trampoline, 20_000, 50, "items"),

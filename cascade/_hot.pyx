@@ -4170,7 +4170,7 @@ cdef class Frame:
         if program.turns != NULL:
             _begin_turns(self, level, program)
         if self.leads and level.parent < 0:
-            _give(self, level, program)
+            _give_apart(self, level, program)
         INCREF(<PyObject*>program)
         level.program = <PyObject*>program
         level.place = 0  # what was handed over in the middle begins anew
@@ -4493,7 +4493,7 @@ cdef int _push(Frame frame, PyObject* lazy, int32_t parent) except -1:
         if _grow(<void**>&frame.levels, &frame.level_room, sizeof(Level), 0) < 0:
             raise MemoryError()
     if parent < 0 and (frame.leads or frame.data is not None or (<_Lazy>lazy).extras is not None):
-        _begin_bottom(frame, lazy)
+        _begin_bottom_apart(frame, lazy)
     if _push_known(frame, lazy, parent):
         return 0
     attempt = _next_attempt()
@@ -4521,7 +4521,7 @@ cdef int _push(Frame frame, PyObject* lazy, int32_t parent) except -1:
         if (<Program>found).turns != NULL:
             _begin_hot_turns(frame, level, <Program>found)
         if frame.leads and parent < 0:
-            _give(frame, level, <Program>found)
+            _give_apart(frame, level, <Program>found)
         INCREF(<PyObject*>found)
         level.program = <PyObject*>found
         frame.steps += 1
@@ -4560,7 +4560,7 @@ cdef bint _push_known(Frame frame, PyObject* lazy, int32_t parent) except -1:
     level.path = _path(frame, parent)
     _fill(frame, level, (<Program>found).count)
     if frame.leads and parent < 0:
-        _give(frame, level, <Program>found)
+        _give_apart(frame, level, <Program>found)
     return True
 
 
@@ -4581,7 +4581,7 @@ cdef int _tail(Frame frame, Level* level, PyObject* lazy) except -1:
     try:
         frame._drop(level.ops, level.leaves)
         if parent < 0 and (frame.leads or (<_Lazy>lazy).extras is not None):
-            _begin_bottom(frame, lazy)
+            _begin_bottom_apart(frame, lazy)
         found = _known(frame, lazy)
         if found == NULL:
             DECREF(program)
@@ -4885,7 +4885,8 @@ cdef inline bint _matches_record(int64_t* key, PyObject* lazy) noexcept:
     cdef Py_ssize_t i, nkw = 0, count
     if (
         cascade_type(source) != T_TASK or values == <PyObject*>None
-        or (<_Lazy>lazy).keywords is not None or not _has_only(<PyObject*>(<_Lazy>lazy).extras, flags & f_JUMP)
+        or (<_Lazy>lazy).keywords is not None
+        or (((<_Lazy>lazy).extras is not None or flags & f_JUMP) and not _has_only_apart(<PyObject*>(<_Lazy>lazy).extras, flags))
         or key[0] != (<Callee>(<Task>source)._callee).serial
         or ((<_Lazy>lazy).retry is not None) != (flags & f_RETRY != 0)
     ):
@@ -4925,18 +4926,33 @@ cdef inline bint _matches_record(int64_t* key, PyObject* lazy) noexcept:
     return True
 
 
-cdef inline bint _has_only(PyObject* extras, int64_t jump) noexcept:
+cdef bint _has_only(PyObject* extras, int64_t flags) noexcept:
     """Whether a lazy result has no policy but a retry, and a selector of jumps if it should."""
-    cdef _Extras found
     if extras == <PyObject*>None:
-        return not jump
+        return False
     if (<_Extras>extras).cache is not None or (<_Extras>extras).condition is not None:
         return False
     if (<_Extras>extras).constraints is not None:
         return False
     if (<_Extras>extras).predecessors is not None and LIST_SIZE(<PyObject*>(<_Extras>extras).predecessors):
         return False
-    return ((<_Extras>extras).jump is not None) == (jump != 0)
+    return ((<_Extras>extras).jump is not None) == (flags & f_JUMP != 0)
+
+
+# What few nodes need is called by way of pointers: inlined, it would let every node save the registers that it uses.
+
+ctypedef int (*deliver_t)(Frame, Level*, PyObject*, bint) except -1
+ctypedef PyObject* (*call_t)(Frame, Py_ssize_t, PyObject*) noexcept
+ctypedef int (*bottom_t)(Frame, PyObject*) except -1
+ctypedef int (*give_t)(Frame, Level*, Program) except -1
+ctypedef int (*jump_t)(Frame, PyObject*) except -1
+ctypedef bint (*has_t)(PyObject*, int64_t) noexcept
+cdef deliver_t _deliver_apart = _deliver_register
+cdef call_t _call_apart = _call_replaced_arguments
+cdef bottom_t _begin_bottom_apart = _begin_bottom
+cdef give_t _give_apart = _give
+cdef jump_t _jump_apart = _jump_from
+cdef has_t _has_only_apart = _has_only
 
 
 cdef inline bint _matches_lazy(int64_t token, PyObject* lazy) noexcept:
@@ -5526,8 +5542,8 @@ cdef PyObject* _call(Frame frame, Level* level, Py_ssize_t number) noexcept:
     cdef PyObject* small[SMALL_CALL + 1]
     cdef int32_t* codes
     cdef int32_t i, code
-    if frame._is_given(level, number):
-        return _call_replaced_arguments(frame, number, func)
+    if frame.replaces and frame._is_given(level, number):
+        return _call_apart(frame, number, func)
     if instruction.kind == PLAIN_CALL:
         return _invoke(func, instruction, values, 0)
     if instruction.kind == FLAT_CALL and instruction.injected_count == 0 and instruction.count <= SMALL_CALL:
@@ -6138,7 +6154,7 @@ cdef inline int _deliver(Frame frame, PyObject* value, bint awaited) except -1:
     cdef unsigned long builtin = cascade_flags(value) & CASCADE_BUILTIN
     cdef Level* level = &frame.levels[frame.level_count - 1]
     if frame.routine is not None:
-        return _deliver_register(frame, level, value, awaited)
+        return _deliver_apart(frame, level, value, awaited)
     if kind == T_LAZY:
         if frame.op == frame.op_count - level.ops - 1:
             return _tail(frame, level, value)
@@ -6167,17 +6183,21 @@ cdef int _expand(Frame frame, PyObject* lazy) except -1:
 cdef int _return(Frame frame, Level* level, PyObject* value) except -1:
     """End the top level with its final value (owned, taken over)."""
     cdef int32_t parent = level.parent
-    cdef object held
     if parent < 0:
         frame.last = <Program>level.program
     frame.nodes += 1
     frame._pop()
     if parent < 0 and frame.jumps and _is_a(value, T_JUMP):
-        held = <object>value
-        DECREF(value)
-        return _jump(frame, <Jump>held, frame.last.tasks[frame.last.count - 1])
+        return _jump_apart(frame, value)
     frame._complete(value, parent)
     return 0
+
+
+cdef int _jump_from(Frame frame, PyObject* value) except -1:
+    """Go where a jump (owned, taken over) leads that the last step's target has returned."""
+    cdef object held = <object>value
+    DECREF(value)
+    return _jump(frame, <Jump>held, frame.last.tasks[frame.last.count - 1])
 
 
 cdef int _deliver_register(Frame frame, Level* level, PyObject* value, bint awaited) except -1:

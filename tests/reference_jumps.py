@@ -1,4 +1,4 @@
-"""What explicit jumps mean, on top of the reference: where the jump of a run's target leads, and with which arguments."""
+"""What explicit jumps mean, on top of the reference: where those of a run's target lead, and with which arguments."""
 
 from __future__ import annotations
 

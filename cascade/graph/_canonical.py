@@ -35,6 +35,7 @@ from types import (
 from typing import Any, NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
+from cascade import _kernel
 from cascade.graph._lookup import find
 
 __all__ = [
@@ -196,6 +197,8 @@ class _ConstantRules:
 _REBUILDABLE = frozenset(
     {"collections", "datetime", "decimal", "fractions", "ipaddress", "pathlib", "re", "uuid", "zoneinfo"}
 )
+#: Dataclasses that come from the kernel, and mean the same whichever of the two it is.
+_KERNEL_VALUES = frozenset({_kernel.Jump, _kernel.RetryPolicy, _kernel.TailCall})
 _HEAP_TYPE = 1 << 9
 _NOT_FOUND = "is a class that cannot be found under its module and name"
 
@@ -217,6 +220,9 @@ def _describe(value: Any) -> bytes | Composite | str:
         # A combination of flags may have no name.
         content = value._value_ if value._name_ is None else None
         return Composite(b"enum", (kind, value._name_, content), _named("class", "name", "value"))
+    if kind in _KERNEL_VALUES:
+        names = tuple(kind.__dataclass_fields__)
+        return Composite(b"value", (kind.__name__, *(getattr(value, name) for name in names)), _named("class", *names))
     array = _array(value)
     return array if array is not None else _rebuilt(value)
 

@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 
+from cascade.graph._canonical import encode
+from cascade.graph.hashing import _IdentityRules
 from cascade.spec.blueprint import TailCall
 from cascade.spec.jump import Jump
+from cascade.spec.lazy_types import RetryPolicy
 
 
 def test_fields_and_defaults() -> None:
@@ -138,3 +141,11 @@ def test_subclasses_may_add_fields() -> None:
 
     assert (noted.target_key, noted.data, noted.note) == ("a", 1, "mine")
     assert isinstance(noted, Jump)
+
+
+def test_a_cache_knows_them_by_their_content() -> None:
+    """As arguments they are plain data, on both kernels."""
+    tokens = {encode(one, _IdentityRules()) for one in (Jump("a", [1]), Jump("a", [1]), TailCall([1]), RetryPolicy(3))}
+
+    assert len(tokens) == 3
+    assert tokens == {encode(one, _IdentityRules()) for one in (TailCall([1]), RetryPolicy(3), Jump("a", data=[1]))}
