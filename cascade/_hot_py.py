@@ -249,10 +249,10 @@ class Task(Generic[P, R]):
         shown = name or getattr(func, "__name__", None) or type(func).__name__
         self._callee = Callee(func, shown, bool(pure), _check_mode(mode), _is_async(func))
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         return cast(R, LazyResult(self, args, kwargs))
 
-    def map(self, **kwargs: Any) -> Any:
+    def map(self, /, **kwargs: Any) -> Any:
         """Return a lazy list: one call for each index of the given sequences, which must have one length."""
         return MappedLazyResult(self, kwargs)
 

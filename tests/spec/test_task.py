@@ -105,6 +105,17 @@ def test_map_takes_keywords_only() -> None:
         anything.map([1, 2])
 
 
+def test_a_parameter_may_be_called_self() -> None:
+    """Neither a call nor a map has parameters of its own that stand in the way of those of the function."""
+
+    @cs.task
+    def names(**given: Any) -> list[str]:
+        return sorted(given)
+
+    assert cs.run(names(self=1, args=2, kwargs=3)) == ["args", "kwargs", "self"]
+    assert cs.run(names.map(self=[1, 2])) == [["self"], ["self"]]
+
+
 @pytest.mark.row("01-tasks-and-graph", "Task", "hash / equality")
 def test_tasks_are_equal_by_identity() -> None:
     """Two tasks of one function are two, and either is a key of a dict."""
