@@ -317,6 +317,8 @@ def test_the_connections_of_a_run_are_closed_with_it(redis_url: str, client: red
             await running
 
     before = connections()
+    app = cs.CascadeApp(double(3), state_backend=redis_url)
+    assert [app.run(), app.run()] == [6, 6]  # which opens them again
     for _ in range(5):
         cs.run(total(adouble(1), adouble(2)), state_backend=redis_url)
         assert cs.run_outcome(total(double(1), boom()), state_backend=redis_url).status == "Failed"
