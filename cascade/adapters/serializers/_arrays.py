@@ -72,11 +72,15 @@ def _copied(array: Any, order: Any) -> Any:
 
 
 def _fill(target: Any, source: Any) -> None:
-    if source.dtype.names is None:
-        target[...] = source
+    if source.dtype.names is not None:
+        for name in source.dtype.names:
+            _fill(target[name], source[name])
         return
-    for name in source.dtype.names:
-        _fill(target[name], source[name])
+    target[...] = source
+    if source.dtype.kind == "U" and source.size:
+        characters = _numpy().dtype("u4").newbyteorder(source.dtype.byteorder)
+        if _numpy().ascontiguousarray(target).view(characters).max() > sys.maxunicode:
+            raise ValueError("an array's text has what is no character")  # and could never be looked at
 
 
 def _checked(dtype: Any) -> Any:
