@@ -131,8 +131,7 @@ class NodeProcessor:
             value = await self._observed(node, run_id, call)
         else:
             value = await self._observed(node, run_id, lambda: self._attempts(node, run_id, args, kwargs))
-        leads_on = isinstance(value, _kernel.Jump) or _kernel.continuation(value, node.name) is not None
-        if policy is not None and not leads_on:
+        if policy is not None and not _leads_on(value, node.name):
             await policy.save(node.cache_id, inputs, value)
         return value
 
@@ -268,6 +267,11 @@ class NodeProcessor:
         if node.constraints:
             item._constraints = node.constraints
         return item
+
+
+def _leads_on(value: Any, name: str) -> bool:
+    """Whether what a function returned is not the value of its call, but says what comes next."""
+    return isinstance(value, _kernel.Jump) or _kernel.continuation(value, name) is not None
 
 
 async def _has(policy: Any, task_id: str, inputs: dict[str, Any]) -> bool:

@@ -106,7 +106,7 @@ class ResourceContainer:
         """Return the names of the resources that the nodes of a graph ask for, directly."""
         names: set[str] = set()
         for node in graph.nodes:
-            if not node.awaits_jump:
+            if getattr(node, "awaits_jump", False) is not True:  # a mock of a node has an answer to everything
                 names.update(_marked_in(node))
                 names.update(_injected_into(node))
         return names
