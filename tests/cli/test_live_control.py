@@ -26,6 +26,7 @@ import pytest
 import cascade as cs
 from cascade.adapters.executors.local import LocalExecutor
 from cascade.adapters.solvers.native import NativeSolver
+from cascade.cli.controller import app as controller
 from cascade.connectors.local import LocalConnector
 from cascade.connectors.mqtt import MqttConnector
 from cascade.runtime.bus import MessageBus
@@ -33,11 +34,13 @@ from cascade.runtime.engine import Engine
 from cascade.runtime.events import TaskBlocked
 from cascade.runtime.subscribers import TelemetrySubscriber
 from cascade.spec.protocols import Connector
-from tests.cli.consoles import PATIENCE, environment, lines_until, started, terminal
+from tests.cli.consoles import PATIENCE, MessagesThatAreNoted, environment, lines_until, started, terminal
 from tests.servers import Broker
 
 for library in ("aiomqtt", "typer", "rich"):
     pytest.importorskip(library, reason=f"needs {library}: pip install 'cascade-hot[mqtt,cli]'")
+
+pytestmark = pytest.mark.slow
 
 CONTROLLER, OBSERVER = "cascade.cli.controller.app", "cascade.cli.observer.app"
 #: Each backend, and each way to a command: the program of its own, and ``cascade``. Other tests show that both ways
@@ -455,7 +458,7 @@ def test_a_broker_that_is_not_there_is_said(broker: Broker, tmp_path: Path) -> N
             assert len(err.splitlines()) == 2
             assert err.splitlines()[0] == f"🔌 Connecting (mqtt, {broker.host}:{broker.port})"
             assert err.splitlines()[1].startswith("❌ ")
-        for arguments in ((OBSERVER, "watch"), (OBSERVER, "status"), ("cascade", "watch"), ("cascade", "status")):
+        for arguments in ((OBSERVER, "watch"), ("cascade", "status")):
             code, out, err = await outcome(there, *arguments)
 
             assert (code, out) == (1, "")
@@ -491,31 +494,29 @@ def test_watch_outlives_its_broker(broker: Broker, tmp_path: Path) -> None:
     assert all(text in shown for text in STATES)
 
 
-def test_a_broker_that_dies_before_it_confirms_is_a_failure(tmp_path: Path) -> None:
-    """Whoever is told of success may rely on it: exit code 1, no success, one error message."""
-
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(1)
-        writer.write(CONNACK)
-        await writer.drain()
-        await reader.readexactly(50)
-        server.close()  # nobody answers any more
-        writer.close()
+def test_a_broker_that_dies_before_it_confirms_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is told of success may rely on it: no success, one error message, the failure is returned."""
+    messages = MessagesThatAreNoted()
+    monkeypatch.setattr(controller, "bus", messages)
+    monkeypatch.setattr(controller, "_PATIENCE", 0.5)
 
     async def scenario() -> None:
-        nonlocal server
+        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read(1)
+            writer.write(CONNACK)
+            await writer.drain()
+            await reader.readexactly(50)
+            server.close()  # nobody answers any more
+            writer.close()
+
         server = await asyncio.start_server(accept, "127.0.0.1", 0)
-        port = str(server.sockets[0].getsockname()[1])
-        there = Place(["--host", "127.0.0.1", "--port", port], no_connector, tmp_path)
-        code, out, err = await outcome(there, CONTROLLER, "pause")
-        lines = err.splitlines()
+        port = server.sockets[0].getsockname()[1]
+        published = await controller._publish_pause("global", None, "mqtt", "127.0.0.1", port)
 
-        assert (code, out) == (1, "")
-        assert lines[-1].startswith(f"❌ the MQTT broker at 127.0.0.1:{port} has not taken 1")
-        assert "Pause published" not in err
-        assert "Traceback" not in err
+        assert published is False
+        assert messages.ids[-2:] == ["controller.publishing", "controller.error"]
+        assert messages.seen[-1][2]["error"].startswith(f"the MQTT broker at 127.0.0.1:{port} has not taken 1")
 
-    server: asyncio.Server
     asyncio.run(scenario())
 
 
