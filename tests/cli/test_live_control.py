@@ -232,10 +232,13 @@ def test_a_pause_concerns_its_scope_only(place: Place) -> None:
         async with life(place.make()) as one:
             await one.until_moved()
             await command(place, CONTROLLER, "pause", "task:tock*")
+            constraints = one.engine.constraint_manager._constraints
+            while not constraints:  # until the engine has heard of it
+                await one.until_moved()
             await one.until_moved()
 
             assert not one.blocked.is_set()
-            assert [c.scope for c in one.engine.constraint_manager._constraints.values()] == ["task:tock*"]
+            assert [constraint.scope for constraint in constraints.values()] == ["task:tock*"]
 
     asyncio.run(scenario())
 
@@ -266,7 +269,7 @@ def test_limits_of_both_kinds_hold_for_a_later_engine(place: Place, control: lis
         return most, blocked
 
     async def scenario() -> None:
-        limits = ["set-limit", "--scope", "task:job", "--concurrency", "1", "--rate", "4/s"]
+        limits = ["set-limit", "--scope", "task:job", "--concurrency", "1", "--rate", "2/s"]
         said = await command(place, *control, *limits)
         listed = await command(place, OBSERVER, "status")
         limited = await work(engine_with(place.make()))
@@ -486,7 +489,7 @@ def test_watch_outlives_its_broker(broker: Broker, tmp_path: Path) -> None:
             with running(there) as gate:
                 gate.is_open.set()
             if select.select([descriptor], [], [], 0.5)[0]:
-                shown += os.read(descriptor, 65536).decode()
+                shown += os.read(descriptor, 65536).decode(errors="replace")
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=PATIENCE)
 
