@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 import select
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -469,6 +470,35 @@ def test_a_broker_that_is_not_there_is_said(broker: Broker, tmp_path: Path) -> N
             assert "Traceback" not in err
 
     asyncio.run(scenario())
+
+
+def test_credentials_open_a_broker_and_show_nowhere(tmp_path: Path) -> None:
+    """A broker that wants a password gets it; with another one it refuses, which is said without repeating it."""
+    program = shutil.which("mosquitto_passwd") or pytest.skip("mosquitto_passwd is not installed")
+    guarded = Broker(tmp_path)
+    config, passwords = tmp_path / "mosquitto.conf", tmp_path / "passwords"
+    subprocess.run([program, "-b", "-c", str(passwords), "ann", "s:cret"], check=True, capture_output=True)
+    text = config.read_text().replace("allow_anonymous true", f"allow_anonymous false\npassword_file {passwords}")
+    config.write_text(text)
+
+    async def scenario() -> None:
+        right = Place(["--host", f"mqtt://ann:s%3Acret@{guarded.host}:{guarded.port}"], no_connector, tmp_path)
+        wrong = Place(["--host", f"ann:wr0ng@{guarded.host}", "--port", str(guarded.port)], no_connector, tmp_path)
+        said = await command(right, CONTROLLER, "pause")
+        listed = await command(right, "cascade", "status")
+        code, out, refused = await outcome(wrong, "cascade", "control", "resume")
+
+        assert "✅ Pause published" in said
+        assert listed.splitlines()[-1].split() == ["global", "pause", "{}", "Never"]
+        assert (code, out) == (1, "")
+        assert "❌" in refused
+        assert not any(secret in said + listed + refused for secret in ("cret", "wr0ng", "ann"))
+
+    guarded.start()
+    try:
+        asyncio.run(scenario())
+    finally:
+        guarded.kill()
 
 
 def test_watch_outlives_its_broker(broker: Broker, tmp_path: Path) -> None:
