@@ -157,9 +157,9 @@ class Life:
         await asyncio.wait_for(self.moved.wait(), PATIENCE)
 
 
-def engine_with(connector: Connector) -> Engine:
+def engine_with(connector: Connector, **options: Any) -> Engine:
     bus = MessageBus()
-    engine = Engine(NativeSolver(), LocalExecutor(), bus, connector=connector)
+    engine = Engine(NativeSolver(), LocalExecutor(), bus, connector=connector, **options)
     engine.add_subscriber(TelemetrySubscriber(bus, connector))
     return engine
 
@@ -329,12 +329,12 @@ class Gate:
         self.is_open = threading.Event()
 
     def target(self) -> Any:
-        """Returns a call that fails with ``ValueError`` after two others that do not."""
+        """Returns a call that fails with ``ValueError`` after others that do not: one of them until the gate opens."""
 
-        @cs.task(mode="blocking")
-        def gate() -> int:
-            assert self.is_open.wait(PATIENCE)
-            return 1
+        @cs.task
+        async def gate(number: int) -> Any:
+            await asyncio.sleep(0.02)  # not to flood the observer
+            return 1 if self.is_open.is_set() else gate(number + 1)
 
         @cs.task
         def fine(number: int) -> int:
@@ -344,17 +344,17 @@ class Gate:
         def broken(number: int) -> int:
             raise ValueError(f"no {number}")
 
-        return broken(fine(gate()))
+        return broken(fine(gate(0)))
 
 
 @contextlib.contextmanager
 def running(place: Place) -> Iterator[Gate]:
-    """Runs ``Gate.target`` in a thread, on an engine that tells of it."""
+    """Runs ``Gate.target`` in a thread, on an engine that tells of each step."""
     gate = Gate()
 
     def run() -> None:
         with pytest.raises(ValueError, match="no 1"):
-            asyncio.run(engine_with(place.make()).run(gate.target()))
+            asyncio.run(engine_with(place.make(), observe="steps").run(gate.target()))
 
     with ThreadPoolExecutor(1) as threads:
         run_of_it = threads.submit(run)
@@ -378,7 +378,7 @@ def test_watch_shows_a_live_run_until_ctrl_c(place: Place, observe: list[str]) -
     with watching(place, observe) as (process, ours):
         shown = lines_until(ours, lambda text: place.is_ready in text)
         with running(place) as gate:
-            shown += lines_until(ours, lambda text: "Connected" in shown + text)
+            shown += lines_until(ours, lambda text: STATES[0] in text)  # now it is there
             gate.is_open.set()
             shown += lines_until(ours, lambda text: "Engine stopped" in text)
         os.write(ours, CTRL_C)
@@ -403,7 +403,7 @@ def test_watch_elsewhere_than_on_a_terminal_is_plain_text(place: Place, observe:
         descriptor = process.stderr.fileno()
         shown = lines_until(descriptor, lambda text: place.is_ready in text)
         with running(place) as gate:
-            shown += lines_until(descriptor, lambda text: "Connected" in shown + text)
+            shown += lines_until(descriptor, lambda text: STATES[0] in text)  # now it is there
             gate.is_open.set()
             shown += lines_until(descriptor, lambda text: "Engine stopped" in text)
         process.send_signal(signal.SIGINT)
@@ -421,12 +421,11 @@ def test_a_reader_who_leaves_ends_the_watch(place: Place) -> None:
     ours, theirs = os.pipe()
     with started(OBSERVER, "watch", *place.options, home=place.home, stderr=theirs) as process:
         os.close(theirs)
-        shown = lines_until(ours, lambda text: place.is_ready in text)
-        with running(place) as gate:
-            if place.is_local:
-                lines_until(ours, lambda text: "Connected" in shown + text)
+        lines_until(ours, lambda text: place.is_ready in text)
+        with running(place):
+            lines_until(ours, lambda text: STATES[0] in text)
             os.close(ours)
-            gate.is_open.set()
+            process.wait(PATIENCE)
         out, _ = process.communicate(timeout=PATIENCE)
 
     assert process.returncode == 1
