@@ -91,13 +91,15 @@ async def _perform_request(
             values of the query.
     """
     require_library()
+    from cascade.providers._http_session import session_for_one_request
+
     query = pairs(params)
     sent = {str(name): str(value) for name, value in (headers or {}).items()}
     try:
         with ExitStack() as opened:
             body = make_body(json_data, data, files, opened)
             async with (
-                aiohttp.ClientSession() as session,
+                session_for_one_request() as session,
                 session.request(method, url, params=query, data=body, headers=sent) as response,
             ):
                 return HttpResponse(response.status, _joined(response.headers), await response.read())
