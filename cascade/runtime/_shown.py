@@ -1,20 +1,39 @@
-"""Values and errors as text for events: what cannot be shown must not end, or change, a run that is listened to."""
+"""Values and errors as text for events: what cannot be shown must not end, or change, a run that is listened to.
+
+What is likely to be secret is left out.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 __all__ = ["described", "message", "preview"]
 
 _LENGTH = 100  # characters
 
+#: A call in a ``repr``, and all that follows: its arguments may be headers and parameters.
+_CALL = re.compile(r"(<(?:Mapped)?LazyResult [^(]*)\(.*", re.DOTALL)
 
-def preview(value: Any) -> str:
-    """Return the start of the value's ``repr``."""
+
+def preview(value: Any, task_name: str) -> str:
+    """Return the start of the ``repr`` of what a task returned.
+
+    Not shown are values of environment variables, arguments of calls, credentials in URLs and values of their queries.
+    """
+    if task_name == "_get_env_var":
+        return "'***'"
     try:
-        return repr(value)[:_LENGTH]
+        text = repr(value)
     except Exception as error:
-        return f"<{type(value).__name__} whose repr raised {type(error).__name__}>"[:_LENGTH]
+        text = f"<{type(value).__name__} whose repr raised {type(error).__name__}>"
+    if "LazyResult " in text:
+        text = _CALL.sub(r"\1(...)>", text)
+    if "://" in text:
+        from cascade.common.redaction import redact
+
+        text = redact(text)
+    return text[:_LENGTH]
 
 
 def message(error: BaseException) -> str:

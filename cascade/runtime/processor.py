@@ -161,7 +161,7 @@ class NodeProcessor:
             self._finished(node, run_id, started, status="Failed", error=described(error))
             raise
         if self._wants(TaskExecutionFinished):
-            self._finished(node, run_id, started, status="Succeeded", result_preview=preview(value))
+            self._finished(node, run_id, started, status="Succeeded", result_preview=preview(value, node.name))
         return value
 
     def _finished(self, node: Node, run_id: str, started: float, **fields: Any) -> None:

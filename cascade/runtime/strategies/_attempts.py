@@ -105,7 +105,8 @@ class Attempts:
                 error = again
             else:
                 del error  # or it would keep this frame, and with it the arguments, alive
-                shown = preview(value) if self.strategy.tell.wants(TaskExecutionFinished) else None
+                wanted = self.strategy.tell.wants(TaskExecutionFinished)
+                shown = preview(value, frame.name_of(op)) if wanted else None
                 self._finished(op, started, status="Succeeded", result_preview=shown)
                 if frame.depth == 1 and op == len(frame.program) - 1:
                     self.told = frame.steps

@@ -104,7 +104,8 @@ class Teller:
         self.publish_hot(TaskExecutionStarted, program, target, run.run_id)
         if self.wants(TaskExecutionFinished):
             duration = time.monotonic() - started
-            facts = {"status": "Succeeded", "duration": duration, "result_preview": preview(frame.value)}
+            shown = preview(frame.value, program.tasks[target])
+            facts = {"status": "Succeeded", "duration": duration, "result_preview": shown}
             self.publish_hot(TaskExecutionFinished, program, target, run.run_id, **facts)
 
     # ---------------------------------------------------------------------------------------------------- warnings
