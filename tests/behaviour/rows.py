@@ -33,7 +33,7 @@ _TEST = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 @dataclass(frozen=True)
 class Mark:
-    """A row mark in the source of a test, or ``row=None`` where its arguments are no plain texts."""
+    """A row mark in the source of a test, or ``row=None`` where its arguments are no texts that can be read there."""
 
     where: str
     row: Row | None
@@ -90,8 +90,26 @@ def marks_in(folder: Path) -> Iterator[Mark]:
     """Yield the row marks of every test below a folder."""
     for pattern in _EVERY_FILE_OF_TESTS:
         for file in sorted(folder.rglob(pattern)):
-            tree = ast.parse(file.read_text(encoding="utf-8"), str(file))
+            tree = _Named().visit(ast.parse(file.read_text(encoding="utf-8"), str(file)))
             yield from _marks(tree, str(file.relative_to(folder)), [])
+
+
+class _Named(ast.NodeTransformer):
+    """Puts the texts that a module gives names to in place of the names, in arguments of calls."""
+
+    def visit_Module(self, node: ast.Module) -> ast.AST:
+        self.texts = {
+            target.id: statement.value
+            for statement in node.body
+            if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Constant)
+            for target in statement.targets
+            if isinstance(target, ast.Name)
+        }
+        return self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        node.args = [self.texts.get(arg.id, arg) if isinstance(arg, ast.Name) else arg for arg in node.args]
+        return self.generic_visit(node)
 
 
 def _marks(scope: ast.Module | ast.ClassDef, where: str, inherited: list[ast.expr]) -> Iterator[Mark]:
@@ -180,7 +198,7 @@ def findings(rows: list[Row], marks: list[Mark]) -> list[Finding]:
     missing = [Finding("no test for", " | ".join(row)) for row in rows if row not in shown]
     for mark in marks:
         if mark.row is None:
-            missing.append(Finding("a mark needs three plain texts", mark.where))
+            missing.append(Finding("a mark needs three texts", mark.where))
         elif mark.row not in known:
             missing.append(Finding("no such row", f"{' | '.join(mark.row)}, at {mark.where}"))
         elif not mark.is_run:

@@ -89,6 +89,7 @@ def _found(folder: Path, source: str, name: str = "test_it.py") -> list[str]:
         "def test_it(a): pass",
         "@pytest.mark.row('f', 't', 'r')\ndef test_it():\n    if not there: pytest.skip('x')",
         "@pytest.mark.row('f', 't', 'r')\ndef test_it():\n    flow.skip('x')",
+        "TABLE = 't'\n@pytest.mark.row('f', TABLE, 'r')\ndef test_it(): pass",
     ],
 )
 def test_marks_are_found_where_they_stand(tmp_path: Path, source: str) -> None:
@@ -140,7 +141,7 @@ def test_a_file_that_is_not_collected_shows_nothing(tmp_path: Path) -> None:
 
 
 def test_marks_must_name_rows(tmp_path: Path) -> None:
-    """A mark with another text, or with one that is not written out, is named with its place."""
+    """A mark with another text, or with one that is not in the module, is named with its place."""
     found = _found(
         tmp_path,
         """
@@ -154,8 +155,8 @@ def test_marks_must_name_rows(tmp_path: Path) -> None:
 
     assert found == [
         "no such row: f | t | other, at test_it.py::test_it (line 4)",
-        "a mark needs three plain texts: test_it.py::test_it (line 5)",
-        "a mark needs three plain texts: test_it.py::test_it (line 6)",
+        "a mark needs three texts: test_it.py::test_it (line 5)",
+        "a mark needs three texts: test_it.py::test_it (line 6)",
     ]
 
 

@@ -167,6 +167,13 @@ def send(*events, connector=None):
     return connector.sent
 
 
+@pytest.mark.row("07-connectors-and-telemetry", "Telemetry message", "v")
+@pytest.mark.row("07-connectors-and-telemetry", "Telemetry message", "ts")
+@pytest.mark.row("07-connectors-and-telemetry", "Telemetry message", "run_id")
+@pytest.mark.row("07-connectors-and-telemetry", "Telemetry message", "org_id")
+@pytest.mark.row("07-connectors-and-telemetry", "Telemetry message", "project_id")
+@pytest.mark.row("07-connectors-and-telemetry", "Telemetry message", "source")
+@pytest.mark.row("07-connectors-and-telemetry", "Telemetry message", "body")
 def test_a_telemetry_message_has_the_published_form(monkeypatch):
     """Topic, header and body follow schema 1.0."""
     monkeypatch.setenv("CASCADE_ORG_ID", "acme")
@@ -186,6 +193,23 @@ def test_a_telemetry_message_has_the_published_form(monkeypatch):
     }
 
 
+@pytest.mark.row("07-connectors-and-telemetry", "Telemetry message", "LifecycleEvent")
+@pytest.mark.parametrize(
+    "event, told",
+    [(RunStarted, "ENGINE_STARTED"), (lambda **kw: RunFinished(status="Failed", **kw), "ENGINE_STOPPED")],
+)
+def test_a_run_begins_and_ends_an_engines_life(event, told):
+    """The body of a run's events has a type and the event, however the run ends."""
+    ((_, payload),) = send(event(run_id="r"))
+
+    assert payload["body"] == {"type": "LifecycleEvent", "event": told}
+
+
+@pytest.mark.row("07-connectors-and-telemetry", "Telemetry message", "TaskStateEvent")
+@pytest.mark.row("07-connectors-and-telemetry", "Telemetry message", "TaskExecutionStarted")
+@pytest.mark.row("07-connectors-and-telemetry", "Telemetry message", "TaskExecutionFinished")
+@pytest.mark.row("07-connectors-and-telemetry", "Telemetry message", "TaskSkipped")
+@pytest.mark.row("07-connectors-and-telemetry", "Telemetry message", "TaskBlocked")
 @pytest.mark.parametrize(
     "event, state, duration_ms, error",
     [

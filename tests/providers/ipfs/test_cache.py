@@ -51,6 +51,7 @@ def kept(cache: IpfsCacheBackend, value: Any, key: str = "k", ttl: int | None = 
     return asyncio.run(main())
 
 
+@pytest.mark.row("03-flow-and-policies", "Cache", "IpfsCacheBackend(metadata_backend, ipfs_api_url=…)")
 def test_values_are_kept_in_the_node_and_their_cids_in_the_backend(node: Node) -> None:
     """Values come back with their types; the other backend holds the CID and is told the time."""
     metadata = Ttls()
