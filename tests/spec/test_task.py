@@ -84,6 +84,14 @@ def test_a_call_runs_nothing_and_checks_nothing() -> None:
 
 
 @pytest.mark.row("01-tasks-and-graph", "Task", "calling a task")
+def test_any_name_may_be_a_keyword() -> None:
+    """Parameters of the function may be called as ours are."""
+    call: Any = known(self=1, task=2, args=3, kwargs=4, func=5)  # type: ignore[call-arg]
+
+    assert call.kwargs == {"self": 1, "task": 2, "args": 3, "kwargs": 4, "func": 5}
+    assert known.map(self=[1], factory=[2]).mapping_kwargs == {"self": [1], "factory": [2]}
+
+
 def test_each_call_is_another() -> None:
     """Two calls with the same arguments are two lazy results."""
     one, other = known(1), known(1)
