@@ -95,21 +95,28 @@ def marks_in(folder: Path) -> Iterator[Mark]:
 
 
 class _Named(ast.NodeTransformer):
-    """Puts the texts that a module gives names to in place of the names, in arguments of calls."""
+    """Puts the texts that a module names in place of the names, in arguments of calls: ``TEXT`` and ``*TEXTS``."""
 
     def visit_Module(self, node: ast.Module) -> ast.AST:
-        self.texts = {
+        self.values = {
             target.id: statement.value
             for statement in node.body
-            if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Constant)
+            if isinstance(statement, ast.Assign) and isinstance(statement.value, (ast.Constant, ast.Tuple))
             for target in statement.targets
             if isinstance(target, ast.Name)
         }
         return self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        node.args = [self.texts.get(arg.id, arg) if isinstance(arg, ast.Name) else arg for arg in node.args]
+        node.args = [text for arg in node.args for text in self._texts(arg)]
         return self.generic_visit(node)
+
+    def _texts(self, arg: ast.expr) -> list[ast.expr]:
+        name = arg.value if isinstance(arg, ast.Starred) else arg
+        value = self.values.get(name.id) if isinstance(name, ast.Name) else None
+        if isinstance(arg, ast.Starred):
+            return list(value.elts) if isinstance(value, ast.Tuple) else [arg]
+        return [value] if isinstance(value, ast.Constant) else [arg]
 
 
 def _marks(scope: ast.Module | ast.ClassDef, where: str, inherited: list[ast.expr]) -> Iterator[Mark]:

@@ -90,6 +90,7 @@ def _found(folder: Path, source: str, name: str = "test_it.py") -> list[str]:
         "@pytest.mark.row('f', 't', 'r')\ndef test_it():\n    if not there: pytest.skip('x')",
         "@pytest.mark.row('f', 't', 'r')\ndef test_it():\n    flow.skip('x')",
         "TABLE = 't'\n@pytest.mark.row('f', TABLE, 'r')\ndef test_it(): pass",
+        "TABLE = 'f', 't'\n@pytest.mark.row(*TABLE, 'r')\ndef test_it(): pass",
     ],
 )
 def test_marks_are_found_where_they_stand(tmp_path: Path, source: str) -> None:
