@@ -9,7 +9,7 @@ from cascade.graph._identity import ShadowIdentity
 from cascade.graph.ast_analyzer import analyze_task_source, assign_tco_cycle_ids
 from cascade.graph.model import Edge, EdgeType, Graph, Node
 
-__all__ = ["add_shadows"]
+__all__ = ["add_shadows", "is_drawn_only"]
 
 
 def add_shadows(graph: Graph, tasks: Sequence[Any], nodes: Sequence[Node]) -> None:
@@ -60,3 +60,8 @@ def _shadow(task: Any, parent: Node) -> Node:
         del node.__dict__[deferred]
     node.__dict__["_identity"] = ShadowIdentity(parent)
     return node
+
+
+def is_drawn_only(node: Any) -> bool:
+    """Whether no step runs a node: a shadow, or one that only jumps lead to. A mock is neither unless told to be."""
+    return node.is_shadow is True or getattr(node, "awaits_jump", False) is True

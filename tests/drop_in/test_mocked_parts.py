@@ -585,6 +585,19 @@ def test_a_mocked_container_of_resources() -> None:
     ]
 
 
+@pytest.mark.parametrize("spec", [None, Node])
+def test_mocks_of_nodes_are_planned(spec: Any) -> None:
+    """Whatever a mock answers about what it is: it is a node like any other, unless it was told to be a shadow."""
+    up, down, shadow = (MagicMock(spec=spec) for _ in range(3))
+    shadow.is_shadow = True
+    graph = Graph(nodes=[up, down, shadow], edges=[Edge(up, down, arg_name="0")])
+
+    assert NativeSolver().resolve(graph) == [[up], [down]]
+    graph.edges.reverse()
+    graph.nodes.reverse()
+    assert NativeSolver().resolve(graph) == [[up], [down]]
+
+
 def test_mocks_of_nodes_are_scanned_for_markers() -> None:
     """Bindings and signature are all that is read of them."""
 

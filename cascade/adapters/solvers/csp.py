@@ -14,6 +14,7 @@ from itertools import count as count_from
 from math import ceil, fsum
 from typing import TYPE_CHECKING, Any
 
+from cascade.graph._shadows import is_drawn_only
 from cascade.graph.model import EdgeType
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class CSPSolver:
         Raises:
             RuntimeError: no schedule exists, because a node needs more than there is or nodes need each other.
         """
-        nodes = [node for node in graph.nodes if not node.is_shadow and not node.awaits_jump]
+        nodes = [node for node in graph.nodes if not is_drawn_only(node)]
         jobs = _Jobs(nodes, graph, self.system_resources)
         if not jobs.nodes:
             return []

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cascade.graph._shadows import is_drawn_only
 from cascade.graph.model import EdgeType
 from cascade.spec.protocols import Solver
 
@@ -49,7 +50,7 @@ class NativeSolver(Solver):
             stages: list[list[Node]] = [[] for _ in range(max(levels.values(), default=0) + 1)]
             place = levels.pop
             for node in graph.nodes:
-                if not node.is_shadow and not node.awaits_jump:
+                if not is_drawn_only(node):
                     stages[place(id(node), 0)].append(node)
             # What is left are ends of edges that are no nodes of the graph; Kahn's algorithm ignores such edges.
             if not levels:
@@ -89,7 +90,7 @@ def _levels_in_order(edges: Sequence[Edge]) -> dict[int, int] | None:
 
 def _layers(graph: Graph) -> list[list[Node]]:
     """Return the stages for edges in any order."""
-    nodes = [node for node in graph.nodes if not node.is_shadow and not node.awaits_jump]
+    nodes = [node for node in graph.nodes if not is_drawn_only(node)]
     consumers, waiting = _links(nodes, graph.edges)
     levels = [0] * len(nodes)
     ready = [index for index, count in enumerate(waiting) if not count]

@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Awaitable, Iterator
 from typing import Any
 
+from cascade.graph._shadows import is_drawn_only
 from cascade.graph.model import Node
 from cascade.runtime._concurrency import Expand, Together
 from cascade.runtime.events import TaskBlocked, TaskSkipped
@@ -168,7 +169,7 @@ class StageLoop:
         return await self._hold(self._nodes_of(self.stage))
 
     def _nodes_of(self, stage: int) -> list[Node]:
-        return [n for n in self.built.plan[stage] if n.node_type != "param" and not n.is_shadow and not n.awaits_jump]
+        return [n for n in self.built.plan[stage] if n.node_type != "param" and not is_drawn_only(n)]
 
     async def _take(self, node: Node) -> Expand | None:
         """Skip, defer, run or start a node; return the evaluation of what its function returned, if that is lazy."""
