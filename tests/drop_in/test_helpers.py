@@ -55,6 +55,8 @@ def engine_of(solver: Any = None, executor: Any = None, **options: Any) -> tuple
     return Engine(solver or NativeSolver(), executor or LocalExecutor(), bus, **options), SpySubscriber(bus)
 
 
+@pytest.mark.row("08-tools-cli-testing", "Test helpers (cascade.testing)", "MockSolver(plan)")
+@pytest.mark.row("08-tools-cli-testing", "Test helpers (cascade.testing)", "SpyExecutor()")
 def test_a_plan_given_by_hand_decides_over_the_order() -> None:
     """Nodes of a build of one's own, in one's own stages: the executor gets exactly these, in this order."""
     target = both(first(), second(1))
@@ -70,6 +72,11 @@ def test_a_plan_given_by_hand_decides_over_the_order() -> None:
     assert executor.call_log == [two, one, last]
 
 
+@pytest.mark.row(
+    "08-tools-cli-testing",
+    "Test helpers (cascade.testing)",
+    "MockExecutor(delay=0, return_value=\"result\")",
+)
 def test_calls_of_a_stage_overlap_in_a_slow_executor() -> None:
     """Two sleep at the same time, their consumer afterwards."""
     engine, _ = engine_of(executor=MockExecutor(delay=0.1, return_value="x"))
@@ -98,6 +105,7 @@ def test_calls_that_share_the_only_slot_do_not_overlap() -> None:
     assert [event.reason for event in spy.events_of_type(TaskBlocked)] == ["ResourceContention"]
 
 
+@pytest.mark.row("08-tools-cli-testing", "Test helpers (cascade.testing)", "SpySolver(solver)")
 def test_a_spy_counts_plans() -> None:
     """``resolve`` is a mock: one call for each structure."""
 
@@ -113,6 +121,7 @@ def test_a_spy_counts_plans() -> None:
     assert solver.resolve.call_count == 1
 
 
+@pytest.mark.row("08-tools-cli-testing", "Test helpers (cascade.testing)", "override_resource(engine, name, func)")
 def test_a_resource_is_overridden_within_a_block() -> None:
     """Afterwards the original is back, scope and all; unknown names and engines without the method are refused."""
 
