@@ -14,16 +14,15 @@ from contextlib import ExitStack, suppress
 from functools import lru_cache
 from typing import Any
 
-from cascade.spec.lazy_types import LazyResult, MappedLazyResult
+from cascade.spec.lazy_types import MappedLazyResult
 from cascade.spec.resource import Inject
 from cascade.spec.routing import Router
 from cascade.spec.task import Task
+from tests.contents import GATHER, LAZY, PLAIN, content
 
 __all__ = ["ERRORS", "Reference", "Step"]
 
-LAZY, PLAIN = (LazyResult, MappedLazyResult), frozenset({int, float, str, bool, type(None)})
 signature = lru_cache(1024)(inspect.signature)
-GATHER: Any = Task(lambda value: value, "_internal_gather")
 #: Errors with the names of the engine's, so that types can be compared; what they say is the engine's alone.
 ERRORS = ("DependencyMissingError", "TaskArgumentError", "UncacheableError", "UncalledTaskError", "ValueError")
 Missing, Misfit, Uncacheable, Uncalled, NoRoute = (type(name, (Exception,), {}) for name in ERRORS)
@@ -53,29 +52,6 @@ def continuation(value: Any) -> Any:
     return GATHER(value) if type(value) is not Inject and markers(value) else None
 
 
-def content(value: Any, of_lazy: Any = None) -> Any:
-    """Equal for values that are one and the same, types count: to a pure call, or to a cache if lazies have no name."""
-    if type(value) in LAZY and of_lazy is not None and getattr(value, "task", None) is not GATHER:
-        return ("lazy", of_lazy(value))
-    if type(value) is Task:  # what it does, not what it is called
-        held = [cell.cell_contents for cell in getattr(value.func, "__closure__", None) or ()]
-        return (Task, getattr(value.func, "__code__", value.func), repr(held))
-    if type(value) in (*PLAIN, range, set, Inject):
-        return (type(value), repr(value))
-    if isinstance(value, dict):
-        pairs = [(type(key), key, content(item, of_lazy)) for key, item in value.items()]
-        return (type(value), frozenset(pairs) if type(value) is dict else tuple(pairs))
-    if type(value) in LAZY:
-        items = [Node(value).task, Node(value).args, Node(value).kwargs]
-    elif hasattr(value, "__dataclass_fields__"):
-        items = [getattr(value, name) for name in value.__dataclass_fields__]
-    elif of_lazy is None and not isinstance(value, (list, tuple)):
-        raise Uncacheable(value)
-    else:
-        items = list(value) if isinstance(value, (list, tuple)) else [("object", id(value))]
-    return (type(value), *(content(item, of_lazy) for item in items))
-
-
 class Node:
     """One call of a step."""
 
@@ -97,7 +73,7 @@ class Step:
     def __init__(self, run: Reference, target: Any, active: dict[str, Any]) -> None:
         self.run, self.active = run, active
         self.nodes, self.node_of = dict[Any, Node](), dict[Any, Node]()  # those of pure tasks are found by content
-        self.results, self.skipped = dict[Node, Any](), dict[Node, Any]()
+        self.results, self.skipped, self.keys = dict[Node, Any](), dict[Node, Any](), dict[Any, Any]()
         self.visit(target)
         self.target = self.node_of[target]
 
@@ -114,8 +90,19 @@ class Step:
         node.level = 1 + max((self.node_of[one].level for one in lazies), default=-1)
         if node.task.pure:
             call = [node.args, node.kwargs, lazy._retry_policy, lazy._condition, lazy._dependencies, node.amounts]
-            key = (node.map, node.task, lazy._cache_policy, content(call, lambda one: id(self.node_of[one])))
+            key = (node.map, node.task, lazy._cache_policy, content(call, self.identity))
         self.node_of[lazy] = self.nodes.setdefault(key, node)
+
+    def identity(self, one: Any) -> int:
+        return id(self.node_of[one] if type(one) in LAZY else one)
+
+    def key(self, one: Any) -> Any:
+        """What a cache knows a call by: its content as it was when that was first asked for."""
+        if type(one) not in LAZY:
+            raise Uncacheable(one)
+        if one not in self.keys:
+            self.keys[one] = type(one), content([(call := Node(one)).task, call.args, call.kwargs], self.key)
+        return self.keys[one]
 
     async def process(self) -> Any:
         """Level by level; what only an open choice needs waits until the choice is known."""
@@ -163,7 +150,7 @@ class Step:
         policy, key = node.lazy._cache_policy, None
         shown, named = self.value([node.args, node.kwargs], {})  # not the containers that the function may change
         inputs = {**{str(i): one for i, one in enumerate(shown)}, **named}
-        value = await policy.check(key := content(node.lazy), inputs) if policy else None
+        value = await policy.check(key := self.key(node.lazy), inputs) if policy else None
         if value is None:
             value = await (self.map(node, kwargs) if node.map else self.attempts(node, args, kwargs))
             if (following := continuation(value)) is not None and node is not self.target:

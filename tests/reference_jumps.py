@@ -6,7 +6,8 @@ from typing import Any
 
 from cascade.spec.jump import Jump
 from cascade.spec.task import Task
-from tests.reference import LAZY, Node, Reference, Step, continuation, signature
+from tests.contents import LAZY
+from tests.reference import Node, Reference, Step, continuation, signature
 
 __all__ = ["JumpingReference", "JumpingStep"]
 
