@@ -25,15 +25,15 @@ class Inbox:
         """Returns what has come once there are so many messages."""
         while len(self.seen) < number:
             self._arrived.clear()
-            await asyncio.wait_for(self._arrived.wait(), 20)
+            await asyncio.wait_for(self._arrived.wait(), 60)
         return self.seen
 
 
-async def until(condition: Callable[[], object], patience: float = 20.0) -> None:
-    """Returns when the condition holds; nothing tells of it, so the loop is turned until then."""
+async def until(condition: Callable[[], object], patience: float = 60.0, pause: float = 0.001) -> None:
+    """Returns when the condition holds; nothing tells of it, so it is looked at again and again."""
     async with asyncio.timeout(patience):
         while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(pause)
 
 
 def constraint(
