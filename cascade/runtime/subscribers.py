@@ -150,9 +150,7 @@ class TelemetrySubscriber:
         while not mark.done():
             self._start_sender()
             await asyncio.wait({mark, *self._pending_tasks}, return_when=asyncio.FIRST_COMPLETED)
-        if not self._queue:  # the sender has nothing left to do
-            await asyncio.wait(self._pending_tasks)
-            self._pending_tasks.clear()
+        self._pending_tasks = {task for task in self._pending_tasks if not task.done()}
 
     def _start_sender(self) -> None:
         try:

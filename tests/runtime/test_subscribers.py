@@ -6,7 +6,9 @@ import asyncio
 import logging
 import os
 import socket
+from dataclasses import FrozenInstanceError
 from datetime import datetime
+from types import SimpleNamespace
 
 import pytest
 
@@ -28,6 +30,7 @@ from cascade.runtime.events import (
     TaskSkipped,
 )
 from cascade.runtime.subscribers import HumanReadableLogSubscriber, TelemetrySubscriber
+from cascade.spec.telemetry import ResourceEvent, TaskStateEvent, TelemetryHeader, message
 
 
 class MessageRecorder:
@@ -239,6 +242,15 @@ def test_task_events_become_states(event, state, duration_ms, error):
     }
 
 
+@pytest.mark.row("07-connectors-and-telemetry", "Telemetry message", "LifecycleEvent")
+@pytest.mark.parametrize("event, name", [(RunStarted, "ENGINE_STARTED"), (RunFinished, "ENGINE_STOPPED")])
+def test_run_events_become_lifecycle_messages(event, name):
+    """The engine's start and stop, whatever the run's status."""
+    ((_, payload),) = send(event(run_id="r"))
+
+    assert payload["body"] == {"type": "LifecycleEvent", "event": name}
+
+
 def test_other_events_and_events_without_a_run_are_not_sent():
     """Telemetry speaks of runs and tasks only."""
     assert send(Event(run_id="r"), ResourceAcquired(run_id="r"), TaskRetrying(run_id="r"), RunStarted()) == []
@@ -300,6 +312,100 @@ def test_a_refused_message_is_logged_and_the_rest_is_sent(caplog):
 
     assert [payload["run_id"] for _, payload in sent] == ["good"]
     assert "gone" in caplog.text
+
+
+def test_shutdown_waits_for_its_own_messages_only():
+    """Another run that goes on adding events does not hold up the end of this one."""
+    connector = FakeConnector()
+
+    async def main():
+        event_bus = MessageBus()
+        subscriber = TelemetrySubscriber(event_bus, connector)
+
+        async def publish(topic, payload):
+            await asyncio.sleep(0)
+            connector.sent.append(payload["run_id"])
+            event_bus.publish(RunStarted(run_id="endless"))
+
+        connector.publish = publish
+        event_bus.publish(RunStarted(run_id="mine"))
+        await asyncio.wait_for(subscriber.shutdown(), 60)
+        (sender,) = subscriber._pending_tasks
+        sender.cancel()
+
+    asyncio.run(main())
+
+    assert connector.sent[0] == "mine"
+
+
+def test_shutdown_that_is_cancelled_leaves_the_rest_to_the_next():
+    """The sender goes on; nothing is lost and nothing sent twice."""
+    connector = FakeConnector()
+
+    async def main():
+        connector.gate = asyncio.Event()
+        event_bus = MessageBus()
+        subscriber = TelemetrySubscriber(event_bus, connector)
+        event_bus.publish(RunStarted(run_id="1"))
+        event_bus.publish(RunFinished(run_id="1"))
+        waiting = asyncio.create_task(subscriber.shutdown())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        connector.gate.set()
+        await subscriber.shutdown()
+
+    asyncio.run(main())
+
+    assert [payload["body"]["event"] for _, payload in connector.sent] == ["ENGINE_STARTED", "ENGINE_STOPPED"]
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+def test_a_connector_that_can_make_sure_of_delivery_is_asked_to(qos):
+    """It says which quality of service; one that says nothing is not asked."""
+    seen = []
+
+    class Sure:
+        telemetry_qos = qos
+
+        async def publish(self, topic, payload, **options):
+            seen.append(options)
+
+    send(RunStarted(run_id="r"), connector=SimpleNamespace(publish=Sure().publish, sent=[]))
+    send(RunStarted(run_id="r"), connector=with_sent(Sure()))
+
+    assert seen == [{}, {"qos": qos}]
+
+
+def with_sent(connector):
+    connector.sent = []
+    return connector
+
+
+def test_messages_are_made_of_the_schema():
+    """Fields of the dataclasses as they are; empty metadata is left out."""
+    header = TelemetryHeader(ts="t", run_id="r", source="s")
+
+    assert message(header, ResourceEvent("gpu", "acquired", {"gpu": 1.0})) == {
+        "v": "1.0",
+        "ts": "t",
+        "run_id": "r",
+        "org_id": "local",
+        "project_id": "default",
+        "source": "s",
+        "body": {"type": "ResourceEvent", "resource_name": "gpu", "action": "acquired", "current_usage": {"gpu": 1.0}},
+    }
+    assert message(header, TaskStateEvent("i", "n", "RUNNING", metadata={"a": 1}))["body"] == {
+        "type": "TaskStateEvent",
+        "task_id": "i",
+        "task_name": "n",
+        "state": "RUNNING",
+        "duration_ms": 0.0,
+        "error": "",
+        "metadata": {"a": 1},
+    }
+    with pytest.raises(FrozenInstanceError):
+        header.v = "2"
 
 
 @pytest.mark.parametrize("is_cancelled", [True, False])

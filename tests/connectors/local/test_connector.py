@@ -21,7 +21,6 @@ from cascade.connectors.local import connector as module
 from cascade.connectors.local.connector import UDSServerProtocol
 from tests.connectors.inbox import Inbox, constraint, open_files, other_tasks, until
 
-TABLE = 'LocalConnector(db_path="~/.cascade/control.db", uds_path=…, telemetry_uds_path=…)'
 ALL = "cascade/constraints/#"
 PAUSE = constraint("global", "pause")
 LIMIT = constraint("global", "concurrency", limit=2)
@@ -68,7 +67,11 @@ def test_scopes_and_topics_convert_both_ways(make):
     assert make()._topic_to_scope(TASK) == "task:api_*"
 
 
-@pytest.mark.row("07-connectors-and-telemetry", TABLE, "publish to cascade/constraints/…, payload")
+@pytest.mark.row(
+    "07-connectors-and-telemetry",
+    'LocalConnector(db_path="~/.cascade/control.db", uds_path=…, telemetry_uds_path=…)',
+    "publish to cascade/constraints/…, payload",
+)
 @pytest.mark.row("07-connectors-and-telemetry", "Protocol", "cascade/constraints/<scope, ':' → '/'>")
 def test_a_published_constraint_is_stored_by_its_id_and_listeners_are_told(make):
     """Another engine hears of it through the file, in every field."""
@@ -89,7 +92,11 @@ def test_a_published_constraint_is_stored_by_its_id_and_listeners_are_told(make)
     assert rows == [("rate_limit-task:api_*", "task:api_*", "rate_limit", '{"rate": "1/s"}', 4e9)]
 
 
-@pytest.mark.row("07-connectors-and-telemetry", TABLE, "same, empty payload")
+@pytest.mark.row(
+    "07-connectors-and-telemetry",
+    'LocalConnector(db_path="~/.cascade/control.db", uds_path=…, telemetry_uds_path=…)',
+    "same, empty payload",
+)
 @pytest.mark.parametrize("empty", [{}, ""])
 def test_an_empty_payload_deletes_the_scope(make, empty):
     """All types of it; listeners get ``{}`` once; other scopes stay."""
@@ -110,7 +117,11 @@ def test_an_empty_payload_deletes_the_scope(make, empty):
     assert [row[0] for row in rows] == ["rate_limit-task:api_*"]
 
 
-@pytest.mark.row("07-connectors-and-telemetry", TABLE, "subscribe")
+@pytest.mark.row(
+    "07-connectors-and-telemetry",
+    'LocalConnector(db_path="~/.cascade/control.db", uds_path=…, telemetry_uds_path=…)',
+    "subscribe",
+)
 def test_stored_constraints_are_delivered_first(make):
     """To every subscriber all that match, before ``subscribe`` returns; then changes and deletions."""
 
@@ -229,7 +240,11 @@ def test_signals_come_from_datagrams_whatever_they_say():
 # ---------------------------------------------------------------------------------------------------- telemetry, rest
 
 
-@pytest.mark.row("07-connectors-and-telemetry", TABLE, "publish to cascade/telemetry/…")
+@pytest.mark.row(
+    "07-connectors-and-telemetry",
+    'LocalConnector(db_path="~/.cascade/control.db", uds_path=…, telemetry_uds_path=…)',
+    "publish to cascade/telemetry/…",
+)
 def test_telemetry_goes_to_observers(make):
     """A line of JSON for each; dropped where nobody observes; subscribers are no observers."""
 
@@ -252,7 +267,11 @@ def test_telemetry_goes_to_observers(make):
     assert seen == []
 
 
-@pytest.mark.row("07-connectors-and-telemetry", TABLE, "publish elsewhere")
+@pytest.mark.row(
+    "07-connectors-and-telemetry",
+    'LocalConnector(db_path="~/.cascade/control.db", uds_path=…, telemetry_uds_path=…)',
+    "publish elsewhere",
+)
 @pytest.mark.row("07-connectors-and-telemetry", "Protocol", "any other")
 def test_other_topics_reach_the_subscribers_of_this_process(make, tmp_path):
     """Those that match, of every connector at the same file; none at another one."""
