@@ -118,6 +118,7 @@ class _Execution:
         self.share = Run("", {}, nowhere, ExitStack(), {}, False)  # for its share of the event loop
         self.frame: Any = _kernel.Frame(_kernel.ProgramCache(), {})
         self.frame.routines = machine._routines
+        self.epoch: Any = None  # of the constraints, when programs were judged
 
     async def run(self, routine: Any, arguments: list[Any]) -> Any:
         """Run a routine with the arguments in the list, and leave the list empty."""
@@ -150,8 +151,7 @@ class _Execution:
         """Run until there is a value that no tail call within the kernel continues."""
         frame, share = self.frame, self.share
         while True:
-            if frame.program is not None:
-                frame.program.open = self._is_free(frame.routine.calls)
+            self._judge(frame.program)
             signal = _kernel.run(frame, share.until)
             if signal == _kernel.DONE:
                 return
@@ -188,6 +188,16 @@ class _Execution:
         return error
 
     # ------------------------------------------------------------------------------------------------- permissions
+
+    def _judge(self, program: Any) -> None:
+        """Decide whether a program may run as a whole; when constraints change, those of other routines are too."""
+        epoch = getattr(self.machine.constraint_manager, "epoch", 0)
+        if epoch != self.epoch:
+            self.epoch = epoch
+            self.frame.cache.epoch += 1
+        if program is not None:
+            program.epoch = self.frame.cache.epoch
+            program.open = self._is_free(self.frame.routine.calls)
 
     def _is_free(self, calls: Sequence[Call]) -> bool:
         """Whether no call has to ask anybody now."""
@@ -343,7 +353,6 @@ class _Compiler:
             ops = {number: op for op, number in enumerate(numbers)}
             order = array("i", (ops[number] for number in range(count)))
             program = _kernel.compile_program(frame, array("i", range(count + 1)), order)
-            program.epoch = frame.cache.epoch
         finally:
             frame.close()
         return _kernel.Routine(

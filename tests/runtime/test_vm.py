@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 import weakref
 from typing import Any
 
@@ -470,6 +471,54 @@ def test_a_pause_holds_a_hot_loop() -> None:
 
     stop: list[int] = []
     asyncio.run(main())
+
+
+def test_a_pause_holds_a_routine_that_was_free_before() -> None:
+    """Of routines that call each other the one that a constraint names waits, wherever the quantum ends."""
+    wakeup = Wakeup()
+    manager = ConstraintManager(ResourceManager())
+    manager.register_handler(PauseConstraintHandler())
+    manager.set_wakeup_callback(wakeup.set)
+    machine = VirtualMachine(None, manager, wakeup)
+    seen: list[str] = []
+
+    def body(name: str, following: str) -> Any:
+        def run(n: int) -> Any:
+            seen.append(name)
+            if len(seen) == 12:
+                manager.update_constraint(GlobalConstraint("p", "task:third", "pause", {}))
+            end = time.monotonic() + (0.002 if name == "first" else 0)  # more than a quantum: it ends here
+            while time.monotonic() < end:
+                pass
+            return TailCall([n + 1], {}, following)
+
+        return run
+
+    for name, following in (("first", "second"), ("second", "third"), ("third", "first")):
+        machine.register_blueprint(name, single(body(name, following), task_name=name))
+
+    async def main() -> None:
+        running = asyncio.ensure_future(machine.execute(machine._blueprints["first"], [0]))
+        while len(seen) < 12:
+            await asyncio.sleep(0)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert len(seen) <= 17
+        assert seen[-1] == "second"
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    asyncio.run(main())
+
+
+def test_a_long_blueprint() -> None:
+    """Ten thousand calls, each of which needs the one before, run without recursion."""
+    lazy = add_one(0)
+    for _ in range(9_999):
+        lazy = add_one(lazy)
+
+    assert execute(BlueprintBuilder().build(lazy)) == 10_000
 
 
 # ------------------------------------------------------------------------------------------------------ lazy results
