@@ -47,9 +47,6 @@ def _add_route(graph: Graph, route: Any, instance_map: MutableMapping[str, Node]
         for operation, node in zip(operations, nodes, strict=True)
         if operation.lazy._uuid in instance_map
     }
-    for node in part.nodes:
-        if node.call.nodes:
-            node.call.nodes.update({op: there.get(id(one), one) for op, one in node.call.nodes.items()})
     new = [node for node in part.nodes if id(node) not in there]
     for node in new:
         node.__dict__["awaits_jump"] = True

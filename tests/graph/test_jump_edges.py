@@ -13,7 +13,7 @@ from cascade.control_flow import bind, select_jump
 from cascade.graph.build import build_graph
 from cascade.graph.model import Edge, EdgeType, Graph, Node
 from cascade.spec.task import task
-from tests.engines import make_engine, run
+from tests.engines import CountingSolver, make_engine, run
 
 
 @task
@@ -126,8 +126,10 @@ def test_resources_of_a_route_are_set_up_with_its_own_step() -> None:
     node = first()
     bind(node, select_jump({"on": use()}))
 
-    assert run(node, make_engine(resources=[later], hot=False)) == "later"
-    assert log == ["first", "up"]
+    for hot in (True, False):
+        log.clear()
+        assert run(node, make_engine(CountingSolver(), resources=[later], hot=hot)) == "later"
+        assert log == ["first", "up"]
 
 
 def test_pure_calls_have_equal_ids_and_impure_ones_their_own() -> None:

@@ -180,6 +180,27 @@ def test_overrides_beat_edges_and_add_arguments(hot: bool) -> None:
     assert ran == ["source", (10, None), "source", (5, "new"), "source", (0, "new")]
 
 
+def test_overrides_are_of_the_target_alone(hot: bool) -> None:
+    """What the inner calls of a step return is evaluated without them."""
+    @task
+    def expanding(x: Any) -> Any:
+        return ident(x)
+
+    @task
+    def body(a: Any, b: Any) -> Any:
+        return Jump("on", {"0": "given", "b": b + 1}) if b < 3 else Jump("off", (a, b))
+
+    @task
+    def other(a: Any, b: Any) -> Any:
+        return Jump("on", "given") if a != "given" else Jump("off", (a, b))
+
+    nodes = body(expanding("own"), b=0), other(1, [expanding("own")])
+    for node, expected in zip(nodes, (("given", 3), ("given", ["own"])), strict=True):
+        bind(node, select_jump({"on": node, "off": None}))
+
+        assert run(node, hot=hot) == expected
+
+
 def test_an_override_inside_nested_arguments(hot: bool) -> None:
     """An argument that is a container with calls in it is overridden as a whole."""
     @task
@@ -401,6 +422,16 @@ def test_jumps_are_not_cached(hot: bool) -> None:
     bind(node, select_jump({"again": node, "stop": None}))
 
     assert run(node, hot=hot) == "done"
+    assert policy.values == {}
+
+    @task
+    def body(n: int) -> Any:
+        return Jump("on", n - 1) if n else "value"
+
+    node = body(2).with_cache(policy)
+    bind(node, select_jump({"on": node}))
+    for _ in range(2):
+        assert run(node, hot=hot) == "value"
     assert policy.values == {}
 
 

@@ -297,6 +297,17 @@ def test_a_blueprint_registered_in_mid_run_counts() -> None:
     assert execute(machine._blueprints["body"], [6], machine=machine) == "other at 2"
 
 
+def test_a_registered_blueprint_is_read_anew_by_each_execution() -> None:
+    """What was changed in it counts in the next execution."""
+    machine = VirtualMachine()
+    first = single(lambda n: TailCall([n], {}, "other"))
+    machine.register_blueprint("other", single(lambda n: n + 1))
+
+    assert execute(first, [1], machine=machine) == 2
+    machine._blueprints["other"].instructions[0].func = lambda n: n + 100  # type: ignore[attr-defined]
+    assert execute(first, [1], machine=machine) == 101
+
+
 def test_tail_calls_are_data_elsewhere() -> None:
     """Only the last instruction's result is interpreted."""
     blueprint = Blueprint(
@@ -499,9 +510,7 @@ def test_a_pause_holds_a_routine_that_was_free_before() -> None:
 
     async def main() -> None:
         running = asyncio.ensure_future(machine.execute(machine._blueprints["first"], [0]))
-        while len(seen) < 12:
-            await asyncio.sleep(0)
-        for _ in range(20):
+        for _ in range(60):
             await asyncio.sleep(0)
         assert len(seen) <= 17
         assert seen[-1] == "second"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from typing import Any
 from unittest import mock
 
@@ -199,6 +201,28 @@ def test_runs_are_announced_and_counted() -> None:
     assert run(add_one(add_one(1)), engine) == 3
     assert engine.stats.hot + engine.stats.cold == 12
     assert engine.vm_strategy._stats == {}
+
+
+def test_the_first_arguments_are_let_go_of_with_their_round() -> None:
+    """Nobody keeps what a target was called with until the end of a long loop."""
+    class Data:
+        pass
+
+    known: list[Any] = []
+
+    @task
+    def loop(n: int, data: Any) -> Any:
+        if not known:
+            known.append(weakref.ref(data))
+        elif n == 5:
+            gc.collect()
+            assert known[0]() is None
+        return TailCall([n - 1, None]) if n else "end"
+
+    async def main() -> Any:
+        return await make_engine().run(loop(8, Data()), use_vm=True)
+
+    assert asyncio.run(main()) == "end"
 
 
 def test_amounts_are_held_once() -> None:
