@@ -4603,7 +4603,8 @@ cdef int _tail(Frame frame, Level* level, PyObject* lazy) except -1:
 cdef int _begin_bottom(Frame frame, PyObject* lazy) except -1:
     """Note where the jumps of a step lead, and what the one that has led to it gives."""
     cdef object data = frame.data
-    frame._leave()
+    if frame.leads:
+        frame._leave()
     if (<_Lazy>lazy).extras is not None and (<_Lazy>lazy).extras.jump is not None:
         frame.selector = (<_Lazy>lazy).extras.jump
         frame.leads = True
@@ -4714,6 +4715,22 @@ cdef int _give(Frame frame, Level* level, Program program) except -1:
     return 0
 
 
+cdef object _route_of(routes, key):
+    """Return the route of a key; None if there is none. What cannot be a key is no route."""
+    cdef PyObject* found
+    if type(routes) is dict and type(key) is str:
+        found = DICT_GET(<PyObject*>routes, <PyObject*>key)
+        if found != NULL:
+            return <object>found
+        if PyErr_Occurred() != NULL:
+            _raise_current()
+        return None
+    try:
+        return routes.get(key)
+    except TypeError:
+        return None
+
+
 cdef int _jump(Frame frame, Jump jump, name) except -1:
     """Go where the jump that the target at the bottom has returned leads. Its level is gone."""
     cdef object selector = frame.selector, data = jump.data, key = jump.target_key
@@ -4722,10 +4739,7 @@ cdef int _jump(Frame frame, Jump jump, name) except -1:
     routes = getattr(selector, "routes", None)
     if routes is None:
         raise _problem("unbound", (name,))
-    try:
-        route = routes.get(key)
-    except TypeError:  # what cannot be a key is no route
-        route = None
+    route = _route_of(routes, key)
     if data is not None and not _is_scalar(<PyObject*>data) and not _has_scalars(<PyObject*>data):
         following = continuation(data, name)
     if route is None and following is None:
