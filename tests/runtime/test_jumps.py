@@ -22,8 +22,6 @@ from cascade.spec.task import task
 from tests.differential.voices import patience
 from tests.engines import CountingSolver, make_engine, names_of, run, watch
 
-EXPLICIT = ("02-execution", "Explicit jumps [L]")
-
 
 @pytest.fixture(params=["hot", "cold"])
 def hot(request: pytest.FixtureRequest) -> bool:
@@ -50,14 +48,14 @@ def looping(n: int) -> Any:
 # -------------------------------------------------------------------------------------------------------- the rules
 
 
-@pytest.mark.row(*EXPLICIT, "Jump(target_key, data=None)")
-@pytest.mark.row(*EXPLICIT, "bind(source, selector)")
+@pytest.mark.row("02-execution", "Explicit jumps [L]", "Jump(target_key, data=None)")
+@pytest.mark.row("02-execution", "Explicit jumps [L]", "bind(source, selector)")
 def test_a_jump_moves_control_to_its_route(hot: bool) -> None:
     """A route that leads back to its own call makes a loop; the route None ends the run with the jump's data."""
     assert run(looping(5), hot=hot) == "done"
 
 
-@pytest.mark.row(*EXPLICIT, "select_jump(routes) → JumpSelector(routes, _uuid)")
+@pytest.mark.row("02-execution", "Explicit jumps [L]", "select_jump(routes) → JumpSelector(routes, _uuid)")
 def test_selectors_are_hashed_by_their_uuid() -> None:
     """A selector keeps its routes and has a uuid of its own, which is its hash."""
     routes = {"on": ident(1), "off": None}
@@ -69,7 +67,7 @@ def test_selectors_are_hashed_by_their_uuid() -> None:
     assert len({selector, other, selector}) == 2
 
 
-@pytest.mark.row(*EXPLICIT, "bind(source, selector)")
+@pytest.mark.row("02-execution", "Explicit jumps [L]", "bind(source, selector)")
 def test_binding_again_replaces_the_selector(hot: bool) -> None:
     """``bind`` returns None and may be repeated: the last selector counts."""
     node = count(0)
