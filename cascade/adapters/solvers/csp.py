@@ -47,7 +47,7 @@ class CSPSolver:
     def __init__(self, system_resources: dict[str, Any]) -> None:
         if constraint is None:
             raise ImportError(
-                "CSPSolver needs the 'python-constraint' library: pip install python-constraint, or use NativeSolver"
+                "The 'python-constraint' library is required for CSPSolver: pip install 'cascade-hot[csp]'"
             )
         self.system_resources = system_resources
 
