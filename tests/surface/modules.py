@@ -18,9 +18,9 @@ def of_module(module: str, entry: Mapping[str, Any]) -> Iterator[Item]:
     yield item(module, partial(_nothing_wrong, module))
     if "all" in entry:
         listed = [*entry["all"], *entry.get("all_added_by_head", ())]
-        yield item(f"{module}.__all__", partial(_listing_faults, module, listed))
+        yield item(f"{module}:__all__", partial(_listing_faults, module, listed))
     for submodule in entry.get("submodule_attributes", ()):
-        yield item(f"{module}.{submodule}", partial(_attribute_faults, module, submodule))
+        yield item(f"{module}:{submodule} (module)", partial(_attribute_faults, module, submodule))
     for name, wanted in entry["names"].items():
         for where, check in of_name(f"{module}:{name}", wanted):
             yield item(where, check)
