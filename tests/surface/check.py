@@ -27,7 +27,7 @@ from tests.surface.distribution import of_distribution, of_provider  # noqa: E40
 from tests.surface.items import Finding, Item, judge  # noqa: E402
 from tests.surface.modules import of_module  # noqa: E402
 
-__all__ = ["items", "main", "read", "share"]
+__all__ = ["items", "main", "read", "report", "share"]
 
 
 def read() -> dict[str, Any]:
@@ -59,8 +59,16 @@ def _without_excuse(finding: Finding) -> Finding:
     return dataclasses.replace(finding, verdict="missing")
 
 
-def _line(finding: Finding) -> str:
-    return f"{finding.verdict:<13} {finding.where}" + (f": {finding.why}" if finding.why else "")
+def report(findings: Iterable[Finding]) -> Iterator[str]:
+    """Yield a line for each fault, one for all that a module skips for one reason, and the share."""
+    findings = list(findings)
+    for finding in findings:
+        if finding.verdict in ("missing", "incompatible"):
+            yield f"{finding.verdict:<13} {finding.where}" + (f": {finding.why}" if finding.why else "")
+    skipped = Counter((found.where.partition(":")[0], found.why) for found in findings if found.verdict == "skipped")
+    for (module, why), number in skipped.items():
+        yield f"skipped       {module}: {number} because {why}"
+    yield share(findings)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -80,7 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
     if chosen.json:
         print(json.dumps([dataclasses.asdict(finding) for finding in findings]))
     else:
-        print(*(_line(finding) for finding in findings if finding.verdict != "ok"), share(findings), sep="\n")
+        print(*report(findings), sep="\n")
     return int(any(finding.verdict in ("missing", "incompatible") for finding in findings))
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,9 @@ def items_of(*findings: Finding) -> Any:
     """Returns what gives these findings when it is judged."""
 
     def items(_: Any) -> Iterator[Item]:
-        yield from (Item(found.where, lambda found=found: [found.why] if found.why else [], ()) for found in findings)
+        for found in findings:
+            faults = [found.why] if found.why else []
+            yield Item(found.where, partial(list, faults))
 
     return items
 
@@ -97,3 +100,14 @@ def test_where_all_should_be_installed_nothing_is_excused(monkeypatch: pytest.Mo
 
     assert check.main([]) == 0
     assert check.main(["--all-installed"]) == 1
+
+
+def test_what_is_skipped_is_said_once_for_each_module() -> None:
+    """A module with many names needs no line for each of them."""
+    names = [Finding(f"cascade.one:{name}", "skipped", "redis is not installed", "redis") for name in "abc"]
+    lines = [*check.report([*names, Finding("cascade.two", "ok")])]
+
+    assert lines == [
+        "skipped       cascade.one: 3 because redis is not installed",
+        "surface: 1 of 1 (100.0 %), 3 skipped",
+    ]
