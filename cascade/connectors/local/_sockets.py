@@ -9,20 +9,27 @@ away by the next that claims the path; a lock on the directory keeps two of them
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import socket
 import stat
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 
-__all__ = ["Claim", "claim", "siblings"]
+from cascade.adapters.executors._threads import ThreadPool
+
+__all__ = ["Claim", "claim", "claimed", "siblings"]
 
 #: Seconds to wait for another process that claims a path in the directory; then claim without clearing away.
 LOCK_WAIT = 0.5
+
+_threads = ThreadPool("cascade_claim", 4)
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,24 @@ def claim(path: str, kind: socket.SocketKind) -> Claim:
             except OSError:
                 if not os.path.lexists(name):
                     raise
+
+
+async def claimed(path: str, kind: socket.SocketKind) -> Claim:
+    """Do what :func:`claim` does in a thread; a claim whose caller is cancelled meanwhile is given back."""
+    job = _threads.submit(partial(claim, path, kind))
+    claiming = asyncio.wrap_future(job)
+    try:
+        return await asyncio.shield(claiming)
+    except asyncio.CancelledError:
+        job.add_done_callback(_give_back)
+        if not job.cancel():  # a thread has begun
+            await asyncio.wait([claiming])
+        raise
+
+
+def _give_back(job: Future[Claim]) -> None:
+    if not job.cancelled() and job.exception() is None:
+        job.result().release()
 
 
 def siblings(path: str) -> list[str]:

@@ -25,7 +25,7 @@ from cascade.connectors._constraint_topics import is_constraint_topic, may_cover
 from cascade.connectors._subscription import Callback, Subscription
 from cascade.connectors._topics import matches
 from cascade.connectors.errors import ControlDatabaseError
-from cascade.connectors.local._sockets import claim, siblings
+from cascade.connectors.local._sockets import claimed, siblings
 from cascade.connectors.local._store import ConstraintStore, Row
 from cascade.connectors.local._table import news
 from cascade.connectors.local.uds_server import UdsTelemetryServer
@@ -151,13 +151,13 @@ class LocalConnector(Connector):
             return
         self._is_listening = True
         try:
-            claimed = await asyncio.to_thread(claim, self.uds_path, socket.SOCK_DGRAM)
+            claim = await claimed(self.uds_path, socket.SOCK_DGRAM)
         except OSError as error:
             self._fall_back(self.uds_path, error)
             return
-        self._open.callback(claimed.release)
+        self._open.callback(claim.release)
         loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_datagram_endpoint(lambda: UDSServerProtocol(self._wakeup), sock=claimed.socket)
+        transport, _ = await loop.create_datagram_endpoint(lambda: UDSServerProtocol(self._wakeup), sock=claim.socket)
         self._open.callback(transport.close)
 
     def _fall_back(self, path: str, error: OSError) -> None:

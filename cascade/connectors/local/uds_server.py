@@ -9,7 +9,7 @@ import socket
 import time
 from typing import Any
 
-from cascade.connectors.local._sockets import Claim, claim, siblings
+from cascade.connectors.local._sockets import Claim, claimed, siblings
 
 __all__ = ["UdsTelemetryServer", "telemetry_sockets"]
 
@@ -50,8 +50,13 @@ class UdsTelemetryServer:
         """
         if self._server is not None:
             return
-        self._claim = await asyncio.to_thread(claim, self.uds_path, socket.SOCK_STREAM)
-        self._server = await asyncio.start_unix_server(self._serve, sock=self._claim.socket)
+        claim = await claimed(self.uds_path, socket.SOCK_STREAM)
+        try:
+            self._server = await asyncio.start_unix_server(self._serve, sock=claim.socket)
+        except BaseException:
+            claim.release()
+            raise
+        self._claim = claim
 
     async def stop(self) -> None:
         """Remove the socket file, and close all connections once the observers that read have got what was sent."""

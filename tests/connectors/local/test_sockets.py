@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import socket
 import stat
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -139,3 +141,37 @@ def test_only_sockets_of_this_user_count(path, monkeypatch):
     assert siblings(path) == []
     assert siblings("/nowhere/c.sock") == []
     claimed.release()
+
+
+@pytest.mark.parametrize("cancellations", [1, 2])
+def test_a_claim_that_nobody_waits_for_any_more_is_given_back(monkeypatch, tmp_path, cancellations):
+    """However often its caller is cancelled while the thread is still about it."""
+    path, begun, goes_on, given_back = str(tmp_path / "a.sock"), *(threading.Event() for _ in range(3))
+    bound, release = _sockets._bound, _sockets.Claim.release
+
+    def slow(*args):
+        begun.set()
+        goes_on.wait(30)
+        return bound(*args)
+
+    def noted(claim):
+        release(claim)
+        given_back.set()
+
+    monkeypatch.setattr(_sockets, "_bound", slow)
+    monkeypatch.setattr(_sockets.Claim, "release", noted)
+
+    async def main():
+        claiming = asyncio.create_task(_sockets.claimed(path, socket.SOCK_STREAM))
+        await asyncio.to_thread(begun.wait, 30)
+        for _ in range(cancellations):
+            claiming.cancel()
+            await asyncio.sleep(0)
+        asyncio.get_running_loop().call_soon(goes_on.set)
+        with pytest.raises(asyncio.CancelledError):
+            await claiming
+
+    asyncio.run(main())
+
+    assert given_back.wait(30)
+    assert os.listdir(tmp_path) == []
