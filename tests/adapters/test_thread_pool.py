@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from concurrent.futures import Future
 from functools import partial
+
+import pytest
 
 from cascade.adapters.executors._threads import ThreadPool
 
@@ -53,4 +56,26 @@ def test_cancelled_call_keeps_no_thread() -> None:
     gate.set()
     assert first.result()
     assert pool.submit(lambda: "next").result() == "next"
+    pool.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    """Fork copies the pool but none of its threads: what counts as idle there is not; the parent's work is its own."""
+    pool, holds = ThreadPool("t", 1), threading.Event()
+    assert pool.submit(threading.get_native_id).result(30) != threading.get_native_id()
+    held, waits = pool.submit(lambda: holds.wait(30)), pool.submit(os.getpid)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            code = 0 if pool.submit(os.getpid).result(10) == os.getpid() else 2
+        finally:
+            os._exit(code)
+    try:
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    finally:
+        holds.set()
+    assert (held.result(30), waits.result(30)) == (True, os.getpid())
     pool.close()

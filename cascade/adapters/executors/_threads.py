@@ -27,6 +27,11 @@ class ThreadPool:
         self._name = name
         # The work is waiting, not computing; so more threads than processors.
         self._limit = limit or min(32, (os.cpu_count() or 1) + 4)
+        self._begin()
+        _pools.add(self)
+
+    def _begin(self) -> None:
+        """Have neither threads nor jobs."""
         self._started = 0
         #: None tells a thread to end, and to tell the next one.
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
@@ -57,6 +62,20 @@ class ThreadPool:
                 if job is not None:
                     job[0].cancel()
             self._jobs.put(None)
+
+
+#: All that there are.
+_pools: weakref.WeakSet[ThreadPool] = weakref.WeakSet()
+
+
+def _begin_all() -> None:
+    """Begin anew in a forked process: it has a copy of each pool, but none of the threads."""
+    for pool in list(_pools):
+        pool._begin()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_all)
 
 
 def _work(jobs: SimpleQueue[_Job | None], idle: threading.Semaphore) -> None:
