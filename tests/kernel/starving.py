@@ -20,12 +20,13 @@ from typing import Any
 import cascade as cs
 from cascade import _kernel
 from cascade.runtime import Engine
+from cascade.spec.blueprint import TailCall
 from tests.engines import make_engine
 
 __all__ = ["SHAPES", "main"]
 
 PASSED = 10  # runs on end that pass: there is no further allocation
-PROCESSED = {"map", "exceptions"}  # by Python code
+PROCESSED = {"map", "machine", "exceptions"}  # by Python code
 TRIED: list[int] = []
 
 
@@ -153,6 +154,31 @@ def expanded(value: Any) -> Any:
     return same(same(value))
 
 
+@cs.task
+def jumping(n: int, kept: Any = None) -> Any:
+    if n == 0:
+        return cs.Jump("stop", "end")
+    return cs.Jump("again", {"n": n - 1, "kept": Counted()} if n % 2 else n - 1)
+
+
+def jumps() -> Any:
+    first: Any = jumping(4, Counted())
+    there: Any = jumping(0, same(Counted()))
+    selector = cs.select_jump({"again": there, "stop": None})
+    cs.bind(first, selector)
+    cs.bind(there, selector)
+    return first
+
+
+@cs.task
+def rounds(n: int, kept: Any) -> Any:
+    return TailCall([n - 1], {"kept": Counted()} if n % 2 else {}) if n else "end"
+
+
+def on_machine() -> Any:
+    return rounds(4, kept=Counted())
+
+
 SHAPES: dict[str, tuple[Callable[[], Any], Any]] = {
     "countdown": (lambda: countdown(3, Counted()), "end"),
     "kwargs": (lambda: by_name(n=3, kept=Counted()), "end"),
@@ -168,6 +194,8 @@ SHAPES: dict[str, tuple[Callable[[], Any], Any]] = {
     "router": (lambda: flowing(3, routed), "end"),
     "after": (lambda: flowing(3, ordered), "end"),
     "map in a loop": (lambda: flowing(3, repeated), "end"),
+    "jumps": (jumps, "end"),
+    "machine": (on_machine, "end"),
     "exceptions": (lambda: failing(3, Counted()), ValueError),
 }
 
@@ -201,7 +229,7 @@ def outcome(engine: Engine, make: Callable[[], Any], turn: int = 0, number: int 
     """Run a workflow; return its value, or the type of its error, and how often it was woken up."""
 
     async def run() -> tuple[Any, int]:
-        starved = Starved(engine.run(make()), turn, number)
+        starved = Starved(engine.run(make(), use_vm=make is on_machine), turn, number)
         try:
             return await starved, starved.turns
         except Exception as error:
