@@ -33,29 +33,46 @@ async def passed_on(
     node_id: str, incoming: Callable[[str], Iterable[Edge]], state_backend: StateBackend
 ) -> tuple[Any] | None:
     """Return the result of a node in a tuple, or of a skipped one its first input, through several if need be."""
-    seen: set[str] = set()
-    while node_id not in seen:
-        seen.add(node_id)
-        if await state_backend.has_result(node_id):
-            return (await state_backend.get_result(node_id),)
-        if await state_backend.get_skip_reason(node_id) is None:
-            return None
-        edges = incoming(node_id)
-        first = next((edge for edge in edges if edge.edge_type is EdgeType.DATA), None)
-        if first is None:
-            return None
-        node_id = first.source.structural_id
-        if first.router is not None and await state_backend.has_result(node_id):
-            choice = await state_backend.get_result(node_id)
-            if route_for(first.router.routes, choice, _NO_ROUTE) is _NO_ROUTE:
-                return None
-            key = next(key for key in first.router.routes if key == choice)
-            path = f"{first.arg_name}.route[{key}]"
-            chosen = next((e for e in edges if e.edge_type is EdgeType.ROUTER_ROUTE and e.arg_name == path), None)
-            if chosen is None:
-                return (first.router.routes[key],)
-            node_id = chosen.source.structural_id
-    return None
+    values: dict[str, tuple[Any] | None] = {node_id: None}  # None while a node is looked at, and if it has no value
+    stack = [node_id]
+    while stack:
+        one = stack[-1]
+        if await state_backend.has_result(one):
+            values[one] = (await state_backend.get_result(one),)
+        elif await state_backend.get_skip_reason(one) is not None:
+            needed, values[one] = _first_input(incoming(one), values)
+            if needed is not None:
+                values[needed] = None
+                stack.append(needed)
+                continue
+        stack.pop()
+    return values[node_id]
+
+
+def _first_input(
+    edges: Iterable[Edge], values: Mapping[str, tuple[Any] | None]
+) -> tuple[str | None, tuple[Any] | None]:
+    """Return the value of the first input, as far as values are known, or the id of the node whose value is needed."""
+    edges = list(edges)
+    first = next((edge for edge in edges if edge.edge_type is EdgeType.DATA), None)
+    if first is None:
+        return None, None
+    source = first.source.structural_id
+    if source not in values:
+        return source, None
+    found = values[source]
+    if first.router is None or found is None:
+        return None, found
+    routes = first.router.routes
+    if route_for(routes, found[0], _NO_ROUTE) is _NO_ROUTE:
+        return None, None
+    key = next(key for key in routes if key == found[0])
+    path = f"{first.arg_name}.route[{key}]"
+    chosen = next((e for e in edges if e.edge_type is EdgeType.ROUTER_ROUTE and e.arg_name == path), None)
+    if chosen is None:
+        return None, (routes[key],)
+    route = chosen.source.structural_id
+    return (None, values[route]) if route in values else (route, None)
 
 
 class FlowManager:

@@ -302,6 +302,47 @@ def test_a_skipped_node_passes_on_what_its_router_chose() -> None:
     assert flow.passed("skipped") is None
 
 
+def test_a_skipped_selector_chooses_what_a_skipped_node_passes_on() -> None:
+    """A Router's selector that was skipped itself has the value that it passes on; so do chains of such nodes."""
+    flow = Flow(
+        ("behind", "selector", DATA),
+        ("selector", "skipped", DATA),
+        ("a", "skipped", ROUTE),
+        ("skipped", "target", DATA),
+        routes={1: "a"},
+    )
+    flow.skip("skipped")
+    flow.skip("selector")
+    flow.result("behind", 1)
+    flow.result("a", "from a")
+
+    assert flow.passed("skipped") == ("from a",)
+    flow.result("behind", 7)
+    assert flow.passed("skipped") is None
+
+
+def test_a_chain_of_skipped_routers_is_looked_through_once() -> None:
+    """Where each of many skipped nodes has the one before it as selector and as route, each is looked at once."""
+    looked: list[str] = []
+    nodes = [Node(f"n{i}", f"n{i}") for i in range(200)]
+    state = InMemoryStateBackend("run")
+    asyncio.run(state.put_result("n0", 1))
+    router = Router(SimpleNamespace(_uuid="u"), {1: SimpleNamespace(_uuid="u")})
+    into = {
+        here.structural_id: [Edge(before, here, "0", DATA, router), Edge(before, here, "0.route[1]", ROUTE)]
+        for before, here in zip(nodes, nodes[1:], strict=False)
+    }
+    for node in nodes[1:]:
+        asyncio.run(state.mark_skipped(node.structural_id, "why"))
+
+    def incoming(one: str) -> list[Edge]:
+        looked.append(one)
+        return into.get(one, [])
+
+    assert asyncio.run(passed_on("n199", incoming, state)) == (1,)
+    assert len(looked) <= 2 * len(nodes)
+
+
 @pytest.mark.parametrize("constant", [False, 0, None, "", []])
 def test_a_constant_condition_is_judged_like_a_result(constant: Any) -> None:
     """A falsy constant skips with ConditionFalse, before any edge is looked at; a true one does not."""
