@@ -161,15 +161,15 @@ class LocalConnector(Connector):
         self._open.callback(transport.close)
 
     def _fall_back(self, path: str, error: OSError) -> None:
-        if not self._use_polling:
-            self._use_polling = True
-            _log.warning(
-                "no socket can be made at %s (%s): constraints are looked for every %s s, and telemetry may not be "
-                "watched. Give LocalConnector uds_path and telemetry_uds_path in a directory that you may write to",
-                path,
-                error.strerror or error,
-                POLL_INTERVAL,
-            )
+        """Report it, and ask for no other socket: one report is enough for all of them."""
+        self._use_polling = True
+        _log.warning(
+            "no socket can be made at %s (%s): constraints are looked for every %s s, and telemetry may not be "
+            "watched. Give LocalConnector uds_path and telemetry_uds_path in a directory that you may write to",
+            path,
+            error.strerror or error,
+            POLL_INTERVAL,
+        )
 
     # -- publishing ---
 

@@ -32,6 +32,8 @@ _log = logging.getLogger(__name__)
 RETAINED_WAIT = 0.2
 #: Seconds between attempts to connect again: the first pause, doubled up to the last.
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
+#: Seconds in which the broker must answer the first of these attempts, doubled each time up to the usual.
+FIRST_PATIENCE = 0.5
 #: Seconds without any message getting through until ``disconnect`` gives the rest up.
 PATIENCE = 30.0
 #: What :func:`_decoded` returns for payloads that are not JSON.
@@ -302,15 +304,18 @@ class MqttConnector(Connector):
     async def _restore(self) -> bool:
         """Connect again, however long it takes; return False if ``disconnect`` was faster."""
         await _leave(self._client)
-        client, pause = self._new_client(), FIRST_PAUSE
+        client, pause, patience = self._new_client(), FIRST_PAUSE, FIRST_PATIENCE
+        usual = client.timeout
         while not self._leaving.is_set():
+            client.timeout = min(patience, usual)  # a broker that dies before it has answered is not noticed otherwise
             try:
                 await client.__aenter__()
             except Exception as error:
                 _log.debug("MQTT broker at %s:%d: %s", self.hostname, self.port, error)
                 await self._wait_to_leave(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
+                pause, patience = min(2 * pause, LONGEST_PAUSE), 2 * patience
             else:
+                client.timeout = usual
                 self._client = client
                 self._is_up = not self._leaving.is_set()
                 if self._is_up:

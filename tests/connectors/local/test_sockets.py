@@ -41,6 +41,17 @@ def test_a_socket_is_private_to_its_user(kind, path):
     assert not os.path.exists(path)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems give the file its mode afterwards")
+@KINDS
+def test_a_socket_is_private_from_the_moment_it_is_there(kind, path, monkeypatch):
+    """Nobody has time to connect before the mode is set."""
+    monkeypatch.setattr(os, "chmod", lambda *args: None)
+    claimed = claim(path, kind)
+
+    assert stat.S_IMODE(os.lstat(path).st_mode) == 0o600
+    claimed.release()
+
+
 @KINDS
 def test_a_second_claim_is_beside_the_first(kind, path):
     """Neither takes the other one's place, and each removes its own file only."""

@@ -445,6 +445,26 @@ def test_what_the_broker_has_not_confirmed_is_sent_again(broker):
     assert first == list(range(1000))  # and in order, but for what came twice
 
 
+def test_a_broker_that_does_not_answer_is_asked_again_soon(broker):
+    """It has taken the connection and died: the client would wait for its whole timeout. Nothing stays of that."""
+
+    async def main():
+        async with Line(broker) as line, connectors(line) as engine:
+            await line.cut()
+            await line.mend()
+            line.is_deaf = True
+            await until(lambda: not engine._is_up)
+            await until(lambda: line._writers)
+            line.is_deaf = False
+            await until(lambda: engine._is_up, 5)
+        return other_tasks()
+
+    before = open_files()
+
+    assert asyncio.run(main()) == set()
+    assert open_files() == before
+
+
 def test_a_connection_that_breaks_while_subscribing_costs_no_subscription(broker):
     """``subscribe`` returns, and the callback gets what is published afterwards."""
 
@@ -456,7 +476,7 @@ def test_a_connection_that_breaks_while_subscribing_costs_no_subscription(broker
             await asyncio.sleep(0.01)
             await line.cut()
             await line.mend()
-            await subscribing
+            await asyncio.wait_for(subscribing, 5)  # the client alone would wait for its own timeout
             await until(lambda: receiver._is_up)
             await until(lambda: not receiver._link_tasks)
             await sender.publish("t", {"n": 1})
