@@ -17,8 +17,9 @@ _log = logging.getLogger(__name__)
 
 #: Bytes kept for an observer that does not read them yet; beyond that it misses messages.
 BUFFER = 1 << 20
-#: Seconds in which an observer must read something, so that the server still waits for it when it stops.
-PATIENCE = 0.25
+#: Seconds in which an observer must read something, so that the server still waits for it when it stops; and in which
+#: one must begin to that has never been seen to read what waits for it. The end of a run waits for that.
+PATIENCE, FIRST_PATIENCE = 0.25, 0.03
 
 
 def telemetry_sockets(uds_path: str) -> list[str]:
@@ -85,7 +86,7 @@ class UdsTelemetryServer:
             for observer in late:
                 if observer.is_stuck():
                     observer.abort()
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.005)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         observer = _Observer(writer)
@@ -110,6 +111,8 @@ class _Observer:
         #: Bytes not read when somebody last looked, and the moment at which some were last read.
         self._seen_backlog = 0
         self._last_read = time.monotonic()
+        #: Whether it was ever seen to read what waited for it.
+        self._has_read = False
         self._is_behind = False
 
     @property
@@ -130,7 +133,7 @@ class _Observer:
     def is_stuck(self) -> bool:
         """Whether nothing was read for a while of what waits to be."""
         self._look()
-        return time.monotonic() - self._last_read > PATIENCE
+        return time.monotonic() - self._last_read > (PATIENCE if self._has_read else FIRST_PATIENCE)
 
     def close(self) -> None:
         self._transport.close()
@@ -140,6 +143,8 @@ class _Observer:
 
     def _look(self) -> None:
         backlog = self.backlog
+        if backlog < self._seen_backlog:
+            self._has_read = True
         if backlog == 0 or backlog < self._seen_backlog:
             self._last_read = time.monotonic()
         self._seen_backlog = backlog
