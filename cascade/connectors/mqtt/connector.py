@@ -94,7 +94,7 @@ class MqttConnector(Connector):
             return
         client = self._new_client()
         try:
-            await client.__aenter__()
+            await _enter(client)
         except Exception as error:
             error.add_note(f"while connecting to the MQTT broker at {self.hostname}:{self.port}")
             raise
@@ -309,7 +309,7 @@ class MqttConnector(Connector):
         while not self._leaving.is_set():
             client.timeout = min(patience, usual)  # a broker that dies before it has answered is not noticed otherwise
             try:
-                await client.__aenter__()
+                await _enter(client)
             except Exception as error:
                 _log.debug("MQTT broker at %s:%d: %s", self.hostname, self.port, error)
                 await self._wait_to_leave(pause)
@@ -394,6 +394,44 @@ def _raise_unless_lost(error: BaseException | None) -> None:
     if not _is_link_error(error):
         raise error
     _log.warning("the MQTT broker has not confirmed: %s", error)
+
+
+#: What closes clients that were entered for somebody who was cancelled meanwhile.
+_leaving: set[asyncio.Task[None]] = set()
+
+
+async def _enter(client: Any) -> None:
+    """Connect a client. Of one that fails, or whose caller is cancelled, no socket and no task stays behind.
+
+    A client cannot be stopped while a thread of its own connects, so it is closed when that has ended.
+    """
+    entering = asyncio.ensure_future(client.__aenter__())
+    try:
+        await asyncio.shield(entering)
+    except asyncio.CancelledError:
+        leaving = asyncio.create_task(_leave_entered(client, entering))
+        _leaving.add(leaving)
+        leaving.add_done_callback(_leaving.discard)
+        raise
+    except Exception as error:
+        if not _is_unreached(error):
+            await _leave(client)
+        raise
+
+
+async def _leave_entered(client: Any, entering: asyncio.Future[Any]) -> None:
+    try:
+        await entering
+    except Exception as error:
+        if _is_unreached(error):
+            return
+    await _leave(client)
+
+
+def _is_unreached(error: BaseException) -> bool:
+    """Whether there was not even a socket, so that nothing has to be closed."""
+    cause = error.__context__
+    return isinstance(cause, OSError) and not isinstance(cause, TimeoutError)
 
 
 async def _leave(client: Any) -> None:

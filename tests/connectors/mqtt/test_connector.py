@@ -13,7 +13,7 @@ from unittest.mock import AsyncMock, MagicMock
 import pytest
 
 import cascade.connectors.mqtt.connector as module
-from tests.connectors.inbox import Inbox, other_tasks
+from tests.connectors.inbox import Inbox, open_files, other_tasks, until
 
 
 @pytest.fixture(autouse=True)
@@ -390,3 +390,27 @@ def test_subscribing_that_is_cancelled_leaves_nothing(library, client):
         return other_tasks()
 
     assert asyncio.run(main()) == set()
+
+
+@pytest.mark.parametrize("cancels", [True, False], ids=["cancelled", "timed out"])
+def test_connecting_in_vain_leaves_nothing_behind(cancels):
+    """With a broker that takes the connection and then says nothing, neither tasks nor sockets stay in the loop."""
+    importlib.reload(module)
+
+    async def main():
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            before = open_files()
+            connector = module.MqttConnector("127.0.0.1", silent.getsockname()[1], timeout=0.2)
+            connecting = asyncio.create_task(connector.connect())
+            if cancels:
+                await until(lambda: len(open_files()) > len(before))
+                connecting.cancel()
+            with pytest.raises(asyncio.CancelledError if cancels else module.aiomqtt.MqttError):
+                await connecting
+            await connector.disconnect()
+            await until(lambda: not other_tasks())
+            return before, open_files()
+
+    before, after = asyncio.run(main())
+
+    assert len(after) == len(before)
