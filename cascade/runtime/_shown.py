@@ -8,12 +8,18 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from cascade.runtime._start import start_of_repr
+
 __all__ = ["described", "message", "preview"]
 
 _LENGTH = 100  # characters
+_LOOKED_AT = 4096  # characters: more than are shown, as what is left out may begin among those and be longer
 
 #: A call in a ``repr``, and all that follows: its arguments may be headers and parameters.
 _CALL = re.compile(r"(<(?:Mapped)?LazyResult [^(]*)\(.*", re.DOTALL)
+
+#: The rest of a URL whose end may not be there.
+_CUT_URL = re.compile(r"://\S*$")
 
 
 def preview(value: Any, task_name: str) -> str:
@@ -24,7 +30,7 @@ def preview(value: Any, task_name: str) -> str:
     if task_name == "_get_env_var":
         return "'***'"
     try:
-        text = repr(value)
+        text = start_of_repr(value, _LOOKED_AT)
     except Exception as error:
         text = f"<{type(value).__name__} whose repr raised {type(error).__name__}>"
     if "LazyResult " in text:
@@ -32,6 +38,8 @@ def preview(value: Any, task_name: str) -> str:
     if "://" in text:
         from cascade.common.redaction import redact
 
+        if len(text) >= _LOOKED_AT:
+            text = _CUT_URL.sub("://", text)
         text = redact(text)
     return text[:_LENGTH]
 
