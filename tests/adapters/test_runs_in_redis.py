@@ -326,3 +326,16 @@ def test_the_connections_of_a_run_are_closed_with_it(redis_url: str, client: red
     asyncio.run(cancelled())
 
     assert connections() == before
+
+
+def test_an_answer_of_an_http_task_is_kept(client: redis.Redis, redis_url: str) -> None:
+    """Without a word about its class, for which a URL has no place."""
+    from cascade.providers.http import HttpResponse
+
+    answer = HttpResponse(200, {}, b'{"a": 1}')
+
+    @cs.task
+    def fetch() -> HttpResponse:
+        return answer
+
+    assert cs.run(fetch(), state_backend=redis_url, log_level="ERROR") == answer

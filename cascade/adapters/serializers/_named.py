@@ -6,13 +6,18 @@ Stored is the name of the class; reading looks it up among those that were named
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum, Flag
+from importlib import import_module
 from typing import Any
 
 from cascade.adapters.serializers._forms import Code, Form, Refusal
 
-__all__ = ["Named", "is_nameable"]
+__all__ = ["Named", "form_of_own", "is_nameable"]
+
+#: Dataclasses of this package that its tasks return: nobody has to name them. They hold plain data.
+_OWN = frozenset({"cascade.providers.http:HttpResponse"})
 
 _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: a class that was made by a ``class`` statement
 
@@ -48,6 +53,8 @@ class Named:
 
     def _class(self, code: int, parts: list[Any], count: int = 0) -> Any:
         cls = self._classes.get((code, parts[0]))
+        if cls is None and code == Code.DATACLASS and parts[0] in _OWN:
+            cls = _found(parts[0])
         if cls is None:
             raise ValueError(f"they name {str(parts[0])[:100]!r}, which is not in MsgpackSerializer(types=[...])")
         if count and len(parts) != count:
@@ -72,6 +79,19 @@ class Named:
         """Make a Struct of its fields, which are not validated; msgspec calls its ``__post_init__`` if it has one."""
         cls = self._class(Code.STRUCT, parts)
         return cls(**self._fields(cls, parts))
+
+
+def form_of_own(cls: type[Any]) -> Form | None:
+    """Return the form of a class of this package that need not be named."""
+    name = _name_of(cls)
+    if name in _OWN and name.partition(":")[0] in sys.modules and _found(name) is cls:
+        return Form(Code.DATACLASS, _take_fields, _step)
+    return None
+
+
+def _found(name: str) -> Any:
+    module, _, cls = name.partition(":")
+    return getattr(import_module(module), cls)
 
 
 def is_nameable(cls: type[Any]) -> bool:

@@ -30,7 +30,7 @@ from cascade.adapters.serializers._forms import (
     Refusal,
     text_bytes,
 )
-from cascade.adapters.serializers._named import Named, is_nameable
+from cascade.adapters.serializers._named import Named, form_of_own, is_nameable
 from cascade.adapters.serializers.errors import DeserializationError, SerializationError
 
 try:
@@ -53,8 +53,8 @@ class MsgpackSerializer:
 
     It takes None, bool, int of any size, float, complex, str (lone surrogates too), bytes, bytearray, list, tuple, set,
     frozenset and dict (keys of any of these types), date, time, datetime, timedelta, timezone, ZoneInfo, Decimal, UUID,
-    arrays and scalars of numpy (no objects), and instances of the classes in ``types``. A subclass of one of these is
-    another type: it is taken only if it is in ``types``.
+    arrays and scalars of numpy (no objects), ``HttpResponse``, and instances of the classes in ``types``. A subclass of
+    one of these is another type: it is taken only if it is in ``types``.
 
     Args:
         types: enums, dataclasses and msgspec Structs that may be stored. A value of another class is an error, in
@@ -121,7 +121,7 @@ class _Writer:
         if kind in LEAVES:
             self.tokens.append(value)
             return
-        form = self._forms.get(kind) or _arrays.form_of(kind) or _refuse(kind)
+        form = self._forms.get(kind) or _arrays.form_of(kind) or form_of_own(kind) or _refuse(kind)
         content = form.take(value)
         if type(content) is bytes:
             self.tokens.append(msgspec.msgpack.Ext(form.code, content))

@@ -348,3 +348,36 @@ def test_one_serializer_serves_many_threads() -> None:
         thread.join()
 
     assert not wrong
+
+
+def test_answers_of_http_tasks_need_not_be_named() -> None:
+    """Every run that fetches something has one; a process that has not loaded their module reads them too."""
+    from cascade.providers.http import HttpResponse
+
+    answer = [HttpResponse(200, {"Content-Type": "text/plain"}, b"hello")]
+    data = MsgpackSerializer().dumps(answer)
+    code = f"""
+from cascade.adapters.serializers import MsgpackSerializer
+import sys
+assert "cascade.providers.http" not in sys.modules
+[answer] = MsgpackSerializer().loads({data!r})
+from cascade.providers.http import HttpResponse
+assert type(answer) is HttpResponse and answer.body == b"hello", answer
+"""
+
+    assert MsgpackSerializer().loads(data) == answer
+    assert MsgpackSerializer(types=[HttpResponse]).dumps(answer) == data
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_class_that_only_has_the_name_of_one_of_cascades_is_refused() -> None:
+    """It may hold anything."""
+
+    @dataclass
+    class HttpResponse:
+        status: int
+
+    HttpResponse.__module__, HttpResponse.__qualname__ = "cascade.providers.http", "HttpResponse"
+
+    with pytest.raises(SerializationError, match="was not named"):
+        MsgpackSerializer().dumps(HttpResponse(200))
