@@ -309,7 +309,7 @@ class MqttConnector(Connector):
         while not self._leaving.is_set():
             client.timeout = min(patience, usual)  # a broker that dies before it has answered is not noticed otherwise
             try:
-                await _enter(client)
+                await client.__aenter__()
             except Exception as error:
                 _log.debug("MQTT broker at %s:%d: %s", self.hostname, self.port, error)
                 await self._wait_to_leave(pause)
@@ -396,26 +396,23 @@ def _raise_unless_lost(error: BaseException | None) -> None:
     _log.warning("the MQTT broker has not confirmed: %s", error)
 
 
-#: What closes clients that were entered for somebody who was cancelled meanwhile.
+#: What closes clients that were entered in vain.
 _leaving: set[asyncio.Task[None]] = set()
 
 
 async def _enter(client: Any) -> None:
-    """Connect a client. Of one that fails, or whose caller is cancelled, no socket and no task stays behind.
+    """Connect a client that is not used if that fails, or if the caller is cancelled: then it leaves no socket behind.
 
-    A client cannot be stopped while a thread of its own connects, so it is closed when that has ended.
+    It is closed in the background. A client cannot be stopped while a thread of its own connects, and a broker that
+    did not answer will not do so when it is left.
     """
     entering = asyncio.ensure_future(client.__aenter__())
     try:
         await asyncio.shield(entering)
-    except asyncio.CancelledError:
+    except (Exception, asyncio.CancelledError):
         leaving = asyncio.create_task(_leave_entered(client, entering))
         _leaving.add(leaving)
         leaving.add_done_callback(_leaving.discard)
-        raise
-    except Exception as error:
-        if not _is_unreached(error):
-            await _leave(client)
         raise
 
 
