@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from inspect import isawaitable
 from typing import Any
 
 from cascade.providers.registry import LazyFactory, Provider
@@ -36,9 +37,15 @@ async def _recv_task(
     except TimeoutError:
         raise TimeoutError(f"recv: no message on topic '{topic}' within {timeout} seconds (timeout)") from None
     finally:
-        # Not every connector returns a handle.
-        if hasattr(handle, "unsubscribe"):
-            await handle.unsubscribe()
+        await _unsubscribe(handle)
+
+
+async def _unsubscribe(handle: Any) -> None:
+    """End a subscription: not every connector returns a handle, and not every handle has to be waited for."""
+    if hasattr(handle, "unsubscribe"):
+        result = handle.unsubscribe()
+        if isawaitable(result):
+            await result
 
 
 class RecvProvider(Provider):

@@ -68,6 +68,15 @@ class Careless(Post):
         return None
 
 
+class Plain(Post):
+    """Returns handles whose ``unsubscribe`` is no coroutine function, as mocks of connectors do."""
+
+    def handle(self, entry: tuple[str, Callback]) -> Any:
+        handle = Handle(self, entry)
+        handle.unsubscribe = lambda: self.subscriptions.remove(entry)  # type: ignore[assignment, method-assign, return-value]
+        return handle
+
+
 async def receive(post: Post, *messages: tuple[str, Any], topic: str = "door", timeout: float | None = None) -> Any:
     """Runs ``recv`` and publishes messages once it has subscribed."""
     running = asyncio.create_task(make_engine(connector=post).run(cs.recv(topic, timeout=timeout)))
@@ -211,3 +220,14 @@ def test_broker_on_the_network(broker: Any) -> None:
     one, other = (MqttConnector(broker.host, broker.port) for _ in range(2))
 
     assert asyncio.run(retained(one, other)) == [{"open": True}] * 3
+
+
+def test_a_handle_that_has_not_to_be_awaited_is_enough() -> None:
+    """It is called all the same."""
+
+    async def main() -> None:
+        post = Plain()
+        assert await receive(post, ("door", 1)) == 1
+        assert post.waiting == []
+
+    asyncio.run(main())
