@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -330,7 +331,7 @@ def test_a_chain_of_skipped_routers_is_looked_through_once() -> None:
     router = Router(SimpleNamespace(_uuid="u"), {1: SimpleNamespace(_uuid="u")})
     into = {
         here.structural_id: [Edge(before, here, "0", DATA, router), Edge(before, here, "0.route[1]", ROUTE)]
-        for before, here in zip(nodes, nodes[1:], strict=False)
+        for before, here in pairwise(nodes)
     }
     for node in nodes[1:]:
         asyncio.run(state.mark_skipped(node.structural_id, "why"))
