@@ -150,19 +150,21 @@ class _Worker:
 
 
 class _Crew:
-    """The processes that were started and not closed. Once it is closed, a process that joins is ended at once."""
+    """The processes that were started and not closed. Once it is closed, none is started any more."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._members: set[_Worker] = set()
         self._is_over = False
 
-    def join(self, worker: _Worker) -> None:
+    def start(self) -> _Worker:
+        """Start a process, while nobody can close: one whose parent ends before it is told all complains of that."""
         with self._lock:
-            if not self._is_over:
-                self._members.add(worker)
-                return
-        worker.close()  # nobody else would, and the interpreter would wait for it when it exits
+            if self._is_over:
+                raise RuntimeError("the executor was closed before a process for this task was started")
+            worker = _Worker()
+            self._members.add(worker)
+            return worker
 
     def leave(self, worker: _Worker) -> None:
         with self._lock:
@@ -194,7 +196,7 @@ class ProcessPool:
 
     def _answer(self, request: Request) -> Any:
         pickled = request.pickled()
-        worker = self._idle.pop() if self._idle else self._start()
+        worker = self._idle.pop() if self._idle else self._crew.start()
         if not request.begin(worker):
             self._idle.append(worker)
             return None
@@ -209,11 +211,6 @@ class ProcessPool:
         request.end()
         self._idle.append(worker)
         return _value(request.task, answer)
-
-    def _start(self) -> _Worker:
-        worker = _Worker()
-        self._crew.join(worker)
-        return worker
 
     def close(self) -> None:
         """End all processes, whatever they do."""
