@@ -1,4 +1,4 @@
-"""The processes of compute tasks: none outlives its pool, and none is left with half of what it is told at its start."""
+"""The processes of compute tasks: none outlives its pool, and none is left with half of what it is told."""
 
 from __future__ import annotations
 
