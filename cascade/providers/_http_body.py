@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 if TYPE_CHECKING:
     import aiohttp
 
-__all__ = ["make_body", "pairs"]
+__all__ = ["header_text", "make_body", "pairs"]
 
 _TEXT = "text/plain; charset=utf-8"
 _BYTES = "application/octet-stream"
@@ -25,6 +25,11 @@ _BYTES = "application/octet-stream"
 def pairs(values: Mapping[str, Any] | Iterable[tuple[str, Any]] | str | None) -> list[tuple[str, str]] | str | None:
     """Return the names and values of a query or a form as text; a query that is text already stays."""
     return values if values is None or isinstance(values, str) else _texts(values)
+
+
+def header_text(value: Any) -> str:
+    """Return the value of a header as text."""
+    return value.decode() if isinstance(value, (bytes, bytearray)) else str(value)
 
 
 def make_body(json: Any, data: Any, files: Mapping[str, Any] | None, opened: ExitStack) -> Any:

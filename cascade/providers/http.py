@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from cascade.providers._http_body import make_body, pairs
+from cascade.providers._http_body import header_text, make_body, pairs
 from cascade.providers._http_errors import secrets_of, without_secrets
 from cascade.providers.registry import LazyFactory, Provider
 from cascade.spec.task import task
@@ -79,7 +79,7 @@ async def _perform_request(
         method: GET, POST, or any other.
         params: values of the query. A list gives its name several times, None leaves it out.
         json_data: body, sent as JSON.
-        headers: by name.
+        headers: by name; None leaves one out.
         data: body: bytes, text (UTF-8), a file object, or a dict, which is sent as a form.
         files: form fields by name: the path of an existing file is uploaded under its base name, read in a thread
             while it is sent; bytes are uploaded under the field's name; other text is the field's value.
@@ -94,7 +94,7 @@ async def _perform_request(
     from cascade.providers._http_session import session_for_one_request
 
     query = pairs(params)
-    sent = {str(name): str(value) for name, value in (headers or {}).items()}
+    sent = {str(name): header_text(value) for name, value in (headers or {}).items() if value is not None}
     try:
         with ExitStack() as opened:
             body = make_body(json_data, data, files, opened)

@@ -69,6 +69,14 @@ def test_get(server: str) -> None:
     assert (seen["method"], seen["query"], seen["headers"]["x-key"]) == ("GET", [["z", "0"], ["a", "1"]], "v")
 
 
+def test_values_of_headers(server: str) -> None:
+    """Bytes and numbers become text; None leaves a header out instead of sending its name to the server."""
+    headers = {"X-Bytes": "ü".encode(), "X-Number": 5, "X-None": None}
+    seen = told(cs.http.get(f"{server}/echo", headers=headers))["headers"]
+
+    assert {name: value for name, value in seen.items() if name.startswith("x-")} == {"x-bytes": "ü", "x-number": "5"}
+
+
 @pytest.mark.row("06-providers", "Built-in providers", "http.post")
 def test_post(server: str) -> None:
     """``post`` sends a body, a query and headers."""
