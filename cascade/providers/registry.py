@@ -65,6 +65,20 @@ class ProviderNamespace:
     def __repr__(self) -> str:
         return f"<ProviderNamespace cascade.{self._prefix}>"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies are the namespace itself; pickles name it, as those of functions do.
+
+        Raises:
+            TypeError: it is of a registry that a test has made, and nobody could find it.
+        """
+        if self._registry is not registry:
+            raise TypeError(f"cannot copy {self!r}: it is of a registry of its own")
+        return _namespace, (self._prefix,)
+
+
+def _namespace(prefix: str) -> Any:
+    return registry.get(prefix)
+
 
 class ProviderRegistry:
     """Factories of lazy results by name. There is one for all, :data:`registry`; tests may make their own."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.metadata
+import pickle
 import subprocess
 import sys
 import threading
@@ -397,3 +399,13 @@ def test_threads_find_the_same(plugins: Any) -> None:
 
     assert got == [greet] * 8
     assert Greeter.made == 1
+
+
+def test_namespaces_can_be_copied_and_pickled() -> None:
+    """Arguments and closures are; the registry behind them, with its lock, is not."""
+    assert copy.deepcopy(cs.io.local) is cs.io.local
+    assert pickle.loads(pickle.dumps([cs.http])) == [cs.http]
+    own = ProviderRegistry()
+    own.register("a.b", cs.task(len))
+    with pytest.raises(TypeError, match="of a registry of its own"):
+        pickle.dumps(own.get("a"))
