@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cascade.adapters.solvers.native import NativeSolver
+from cascade.common.redaction import Secret, redact
 from cascade.graph.build import build_graph
 from cascade.graph.model import Node
 from cascade.runtime.bus import MessageBus
@@ -76,11 +77,18 @@ def _plan(target: Any) -> tuple[str | None, str, list[Node]]:
 
 
 def _shown(bindings: dict[str, Any]) -> str:
-    """Return the arguments as Python shows them, one by one where the ``repr`` of one of them fails."""
+    """Return the arguments as Python shows them, one by one where the ``repr`` of one of them fails.
+
+    What is likely to be secret is left out: values of headers, and credentials and values of queries in URLs.
+    """
+    headers = bindings.get("headers")
+    if isinstance(headers, dict):
+        bindings = {**bindings, "headers": dict.fromkeys(headers, Secret())}
     try:
-        return repr(bindings)
+        text = repr(bindings)
     except Exception:  # an argument's own __repr__, or one that is nested too deeply
-        return "{" + ", ".join(f"{key!r}: {_described(value)}" for key, value in bindings.items()) + "}"
+        text = "{" + ", ".join(f"{key!r}: {_described(value)}" for key, value in bindings.items()) + "}"
+    return redact(text) if "://" in text else text
 
 
 def _described(value: Any) -> str:

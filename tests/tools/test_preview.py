@@ -172,3 +172,13 @@ def test_a_hundred_thousand_levels_are_listed(capsys: pytest.CaptureFixture[str]
 
     assert len(lines) == 100_003
     assert lines[-2] == "[100001/100001] parse (Bindings: {})"
+
+
+def test_secrets_are_left_out_of_the_plan(capsys: pytest.CaptureFixture[str]) -> None:
+    """It may be printed where others read it; addresses and names stay."""
+    call = cs.http.get("http://me:pass1@host/way?token=pass2", headers={"Authorization": "Bearer pass3"})
+
+    lines = plan_of(call, capsys)
+
+    shown = "{'0': 'http://***@host/way?token=***', 'headers': {'Authorization': '***'}}"
+    assert lines[1:-1] == [f"[1/1] http_get (Bindings: {shown})"]
