@@ -6,6 +6,7 @@ import asyncio
 import pickle
 import threading
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 from unittest.mock import MagicMock, call
 
@@ -16,6 +17,7 @@ import cascade as cs
 from cascade.adapters.cache import redis as module
 from cascade.adapters.cache.redis import RedisCacheBackend
 from cascade.adapters.serializers import MsgpackSerializer, PickleSerializer, SerializationError
+from cascade.adapters.state.redis import RedisStateBackend
 from tests.adapters.serializers.values import Point
 from tests.engines import run
 
@@ -172,3 +174,12 @@ def test_a_policy_finds_what_another_run_has_stored(client: redis.Redis) -> None
 
     assert found == [2, 2, 4]
     assert calls == [1, 2]
+
+
+def test_a_client_that_decodes_what_it_reads_is_refused() -> None:
+    """At once, not where the first value is read: values are bytes that are no text."""
+    decoding = redis.Redis(decode_responses=True)
+    for make in (RedisCacheBackend, partial(RedisStateBackend, "r")):
+        with pytest.raises(TypeError, match="returns bytes: make it without decode_responses"):
+            make(decoding)
+    RedisCacheBackend(redis.Redis())

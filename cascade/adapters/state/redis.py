@@ -32,7 +32,7 @@ class RedisStateBackend:
 
     Raises:
         ImportError: redis, or msgspec for the default serializer, is not installed.
-        TypeError: the client is one of ``redis.asyncio``.
+        TypeError: the client is one of ``redis.asyncio``, or decodes what it reads.
     """
 
     def __init__(
