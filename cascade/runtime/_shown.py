@@ -13,7 +13,7 @@ from cascade.runtime._start import start_of_repr
 __all__ = ["described", "message", "preview"]
 
 _LENGTH = 100  # characters
-_LOOKED_AT = 4096  # characters: more than are shown, as what is left out may begin among those and be longer
+_LOOKED_AT = 4096  # characters, where something has to be left out: it may begin among those shown, and be longer
 
 #: A call in a ``repr``, and all that follows: its arguments may be headers and parameters.
 _CALL = re.compile(r"(<(?:Mapped)?LazyResult [^(]*)\(.*", re.DOTALL)
@@ -30,7 +30,9 @@ def preview(value: Any, task_name: str) -> str:
     if task_name == "_get_env_var":
         return "'***'"
     try:
-        text = start_of_repr(value, _LOOKED_AT)
+        text = start_of_repr(value, _LENGTH)
+        if "://" in text or "LazyResult " in text:
+            text = start_of_repr(value, _LOOKED_AT)
     except Exception as error:
         text = f"<{type(value).__name__} whose repr raised {type(error).__name__}>"
     if "LazyResult " in text:

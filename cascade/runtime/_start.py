@@ -24,6 +24,8 @@ def start_of_repr(value: Any, limit: int) -> str:
 
     Of texts, bytes and Python's own containers no more is looked at than is needed; others make their whole ``repr``.
     """
+    if type(value) not in _AROUND:
+        return _leaf(value, limit)
     pieces: list[str] = []
     length = 0
     #: What is left of the containers around the piece in hand, innermost last, and which they are.
