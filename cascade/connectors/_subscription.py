@@ -83,8 +83,10 @@ class Subscription(SubscriptionHandle):
         """Stop the deliveries; messages that are still on their way are dropped."""
         if not self.is_over:
             self.is_over = True
-            await self._on_leave(self)
-            await self.stop()
+            try:
+                await self._on_leave(self)
+            finally:  # cancelled meanwhile, too: nobody else will
+                await self.stop()
 
     async def stop(self) -> None:
         """End the task that delivers. From within the callback, that ends with the callback."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 
+import pytest
+
 from cascade.connectors._subscription import Subscription
 from tests.connectors.inbox import other_tasks
 
@@ -130,3 +132,23 @@ def test_another_thread_may_publish():
     asyncio.run(main())
 
     assert seen == [threading.get_ident()]
+
+
+def test_a_cancelled_unsubscribe_ends_the_delivery_all_the_same():
+    """Its caller is gone, and a second call would do nothing."""
+
+    async def never(_):
+        await asyncio.Event().wait()
+
+    async def main():
+        subscription = Subscription("t", left, Errors(), never)
+        subscription.start()
+        await asyncio.sleep(0)
+        leaving = asyncio.create_task(subscription.unsubscribe())
+        await asyncio.sleep(0)
+        leaving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+        return subscription.task.cancelled(), other_tasks()
+
+    assert asyncio.run(main()) == (True, set())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
@@ -55,8 +56,9 @@ class LocalBusConnector(Connector):
     async def disconnect(self) -> None:
         """End all subscriptions of this instance."""
         self._is_connected = False
-        for subscription in list(self._subscriptions):
-            await subscription.unsubscribe()
+        async with AsyncExitStack() as rest:  # where this is cancelled at one, the others are ended all the same
+            for subscription in self._subscriptions:
+                rest.push_async_callback(subscription.unsubscribe)
 
     async def publish(self, topic: str, payload: Any, qos: int = 0, retain: bool = False) -> None:
         """Hand a message to everybody who has subscribed to its topic; later changes of ``payload`` do not matter."""

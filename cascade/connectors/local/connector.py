@@ -280,8 +280,9 @@ class LocalConnector(Connector):
             await asyncio.wait([watcher])
 
     async def _end_subscriptions(self) -> None:
-        for subscription in list(self._subscriptions):
-            await subscription.unsubscribe()
+        async with AsyncExitStack() as rest:  # where this is cancelled at one, the others are ended all the same
+            for subscription in self._subscriptions:
+                rest.push_async_callback(subscription.unsubscribe)
 
     def _check_connected(self, action: str) -> None:
         if not self._is_connected:
