@@ -162,7 +162,7 @@ def postgres_url() -> Iterator[str]:
 @pytest.fixture
 def s3_endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The URL of an empty S3 server; the environment names it, and credentials that it takes."""
-    server_module = pytest.importorskip("moto.server", reason="needs moto: pip install 'moto[server]'")
+    server_module = pytest.importorskip("moto.server", reason="needs moto: pip install 'moto[s3]' flask-cors")
     server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
