@@ -14,6 +14,7 @@ from contextlib import ExitStack, suppress
 from functools import lru_cache
 from typing import Any
 
+from cascade.spec.jump import Jump
 from cascade.spec.lazy_types import MappedLazyResult
 from cascade.spec.resource import Inject
 from cascade.spec.routing import Router
@@ -155,7 +156,7 @@ class Step:
             value = await (self.map(node, kwargs) if node.map else self.attempts(node, args, kwargs))
             if (following := continuation(value)) is not None and node is not self.target:
                 value, following = await self.run.evaluate(following, self.active), None
-            if policy and following is None:
+            if policy and following is None and not isinstance(value, Jump):  # which says what comes next
                 await policy.save(key, inputs, value)
         self.results[node] = value
 
