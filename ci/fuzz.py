@@ -230,7 +230,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--kernels", choices=("this", "both"), default="this", help="compare the kernels too")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    logging.disable()  # what the engine warns of is drawn on purpose
     if options.serve:
         return serve()
     if options.programs < 1 or options.jobs < 1:
@@ -255,5 +254,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    logging.disable()  # what the engine warns of is drawn on purpose
     _limit = 120.0
     sys.exit(main())
