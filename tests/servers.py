@@ -57,7 +57,10 @@ def _await_port(port: int, process: subprocess.Popen[bytes]) -> None:
 
 
 def _start(command: list[str], port: int) -> subprocess.Popen[bytes]:
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    """Starts a server that ends with this process, where the system can see to that, and returns when it serves."""
+    setpriv = shutil.which("setpriv")
+    mortal = [setpriv, "--pdeathsig=KILL", "--"] if setpriv else []
+    process = subprocess.Popen([*mortal, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _await_port(port, process)
     return process
 
