@@ -42,6 +42,8 @@ __all__ = ["MsgpackSerializer"]
 
 _VERSION = 1
 _DEEPEST = 200  # containers in containers: safely fewer than Python can call
+_REPEATED = 1_000_000  # parts of containers that are written again, as often as they are held, without a look at
+_TIMES = 100  # how many times as many as there are in all
 _LONGEST_PATH = 12  # steps of a path that an error shows
 _LONGEST_PROBLEM = 300  # characters of a problem, which may quote what was stored
 _INT64, _UINT64 = -(2**63), 2**64 - 1
@@ -115,6 +117,9 @@ class _Writer:
         self._forms = forms
         #: Ids of the containers around the one in hand.
         self._above: set[int] = set()
+        #: Ids of the containers that were met, how many parts they have, and how many of those were written again.
+        self._met: set[int] = set()
+        self._parts = self._again = 0
 
     def put(self, value: Any) -> None:
         kind = type(value)
@@ -126,11 +131,24 @@ class _Writer:
         if type(content) is bytes:
             self.tokens.append(msgspec.msgpack.Ext(form.code, content))
             return
+        self._count(id(value), len(content))
         self.tokens.append(_header(form.code, len(content)))
         if LEAVES.issuperset(map(type, content)):
             self.tokens += content
         else:
             self._put_parts(value, form, content)
+
+    def _count(self, container: int, parts: int) -> None:
+        """Refuse a few containers that hold each other so often that what is written would have no end."""
+        if container not in self._met:
+            self._met.add(container)
+            self._parts += parts
+            return
+        self._again += parts
+        if self._again > _REPEATED and self._again > _TIMES * self._parts:
+            raise Refusal(
+                f"is held again and again: each time it is written anew, which is more than {_REPEATED:,} parts already"
+            )
 
     def _put_parts(self, value: Any, form: Form, parts: Any) -> None:
         if id(value) in self._above:

@@ -381,3 +381,20 @@ def test_a_class_that_only_has_the_name_of_one_of_cascades_is_refused() -> None:
 
     with pytest.raises(SerializationError, match="was not named"):
         MsgpackSerializer().dumps(HttpResponse(200))
+
+
+def test_containers_that_hold_each_other_without_end_are_refused() -> None:
+    """Forty lists, each of the one before it twice, would be written as a million million parts."""
+    value: list[Any] = ["x"]
+    for _ in range(40):
+        value = [value, value]
+
+    with pytest.raises(SerializationError, match="is held again and again"):
+        MsgpackSerializer().dumps(value)
+
+
+def test_containers_that_are_held_often_are_kept() -> None:
+    """A million times the same pair is no more than it looks."""
+    value = [(0, 0)] * 1_000_000
+
+    assert MsgpackSerializer().loads(MsgpackSerializer().dumps(value)) == value
