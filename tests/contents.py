@@ -14,8 +14,11 @@ LAZY, PLAIN = (LazyResult, MappedLazyResult), frozenset({int, float, str, bool, 
 GATHER: Any = Task(lambda value: value, "_internal_gather")
 
 
-def content(value: Any, name: Any) -> Any:
+def content(value: Any, name: Any, around: tuple[int, ...] = ()) -> Any:
     """Equal for values that are one and the same, types count; ``name`` stands for calls and for other objects."""
+    if id(value) in around:  # data may contain itself
+        return ("within", around.index(id(value)))
+    inside = (*around, id(value))
     if type(value) in LAZY and getattr(value, "task", None) is not GATHER:
         return ("named", name(value))
     if type(value) is Task:  # what it does, not what it is called
@@ -24,7 +27,7 @@ def content(value: Any, name: Any) -> Any:
     if type(value) in (*PLAIN, range, set, Inject):
         return (type(value), repr(value))
     if isinstance(value, dict):
-        pairs = [(type(key), key, content(item, name)) for key, item in value.items()]
+        pairs = [(type(key), key, content(item, name, inside)) for key, item in value.items()]
         return (type(value), frozenset(pairs) if type(value) is dict else tuple(pairs))
     if type(value) in LAZY:
         items = [value.args, value.kwargs]
@@ -34,4 +37,4 @@ def content(value: Any, name: Any) -> Any:
         items = list(value)
     else:
         return ("named", name(value))
-    return (type(value), *(content(item, name) for item in items))
+    return (type(value), *(content(item, name, inside) for item in items))
