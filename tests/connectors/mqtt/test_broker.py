@@ -183,9 +183,10 @@ def test_a_broker_that_is_not_there_is_an_error_that_names_it(broker):
         with pytest.raises(aiomqtt.MqttError, match="refused") as caught:
             await connector.connect()
         await connector.disconnect()
-        return caught.value.__notes__, other_tasks()
+        await until(lambda: not other_tasks())
+        return caught.value.__notes__
 
-    assert asyncio.run(main()) == ([f"while connecting to the MQTT broker at {broker.host}:{broker.port}"], set())
+    assert asyncio.run(main()) == [f"while connecting to the MQTT broker at {broker.host}:{broker.port}"]
 
 
 def test_connecting_and_disconnecting_leaves_nothing_behind(broker):
@@ -313,7 +314,8 @@ def test_a_lost_connection_is_reported_and_established_again(broker, caplog):
             return [payload["n"] for _, payload in inbox.seen]
 
     assert asyncio.run(main()) == list(range(50))
-    assert sorted(record.levelname for record in caplog.records) == ["INFO", "INFO", "WARNING", "WARNING"]
+    ours = sorted(record.levelname for record in caplog.records if record.name.startswith("cascade"))
+    assert ours == ["INFO", "INFO", "WARNING", "WARNING"]
     assert f"lost the connection to the MQTT broker at {broker.host}:{broker.port} (" in caplog.text
 
 
