@@ -403,8 +403,10 @@ def test_threads_find_the_same(plugins: Any) -> None:
 
 def test_namespaces_can_be_copied_and_pickled() -> None:
     """Arguments and closures are; the registry behind them, with its lock, is not."""
-    assert copy.deepcopy(cs.io.local) is cs.io.local
-    assert pickle.loads(pickle.dumps([cs.http])) == [cs.http]
+    local, http = (registry.get(name) for name in ("io.local", "http"))
+
+    assert copy.deepcopy(local) is local
+    assert pickle.loads(pickle.dumps([http])) == [http]
     own = ProviderRegistry()
     own.register("a.b", cs.task(len))
     with pytest.raises(TypeError, match="of a registry of its own"):
