@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -40,6 +41,7 @@ class Endpoint:
 @pytest.fixture
 def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
     endpoint = Endpoint()
+    importlib.reload(llm_openai)  # other tests forget the parameters that were declared when it was imported
     with serving(v1=endpoint.v1) as url:
         monkeypatch.setenv("OPENAI_BASE_URL", f"{url}/v1/")
         monkeypatch.setenv("OPENAI_API_KEY", KEY)
