@@ -26,13 +26,25 @@ def open_files() -> int:
     return len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
 
 
+def children() -> set[int]:
+    """The child processes of this one, zombies included."""
+    lists = Path("/proc/self/task").glob("*/children")
+    return {int(child) for one in lists for child in one.read_text(encoding="ascii").split()}
+
+
+#: Child processes that were there when a test began: servers that other tests use.
+OTHERS: set[int] = set()
+
+
+@pytest.fixture(autouse=True)
+def _others() -> None:
+    OTHERS.clear()
+    OTHERS.update(children())
+
+
 def has_children() -> bool:
-    """Whether there is any child process, zombies included."""
-    try:
-        os.waitpid(-1, os.WNOHANG)
-    except ChildProcessError:
-        return False
-    return True
+    """Whether there is a child process that was not there before, zombies included."""
+    return not children() <= OTHERS
 
 
 class Tell:
