@@ -67,8 +67,8 @@ def watched(audience: list[list[str]]) -> Callable[[Serializer, bytes], Any]:
             return serializer.loads(data)
         finally:
             audience.clear()
-            # A time zone that the system has not is looked for in the package of that name, and nowhere else.
-            assert [event for event in heard if "tzdata" not in event] == []
+            # A time zone that the system has not is looked for in the package tzdata, where modules are, and nowhere else.
+            assert [event for event in heard if "tzdata" not in event and not event.startswith("os.listdir")] == []
 
     return loads
 
