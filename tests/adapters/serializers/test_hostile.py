@@ -67,7 +67,7 @@ def watched(audience: list[list[str]]) -> Callable[[Serializer, bytes], Any]:
             return serializer.loads(data)
         finally:
             audience.clear()
-            # A time zone that the system has not is looked for in the package tzdata, where modules are, and nowhere else.
+            # A time zone that the system has not is looked for in the package tzdata, where modules are.
             assert [event for event in heard if "tzdata" not in event and not event.startswith("os.listdir")] == []
 
     return loads
