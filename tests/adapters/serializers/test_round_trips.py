@@ -1,6 +1,6 @@
 """What is stored comes back: equal, of the same types, to the last bit.
 
-Each property is tried with 500 values; ``CASCADE_ROUND_TRIPS=10000`` tries it with 10,000.
+Each property is tried with 200 values; ``CASCADE_ROUND_TRIPS=10000`` tries it with 10,000.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from hypothesis.extra import numpy as st_np
 __all__ = ["EXAMPLES", "PICKLED", "ROUND_TRIPS", "TYPES", "essence", "values"]
 
 #: Values to draw; ``CASCADE_ROUND_TRIPS=10000`` asks for as many as the whole proof takes.
-ROUND_TRIPS = int(os.environ.get("CASCADE_ROUND_TRIPS", "500"))
+ROUND_TRIPS = int(os.environ.get("CASCADE_ROUND_TRIPS", "200"))
 
 
 class Colour(Enum):
