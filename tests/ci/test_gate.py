@@ -245,14 +245,17 @@ def test_planted_slowdown_fails(real: tuple[Gate, Baseline]) -> None:
 
 
 @pytest.mark.slow
-def test_slow_in_this_process_only_passes(real: tuple[Gate, Baseline]) -> None:
-    """What is slow in one process alone is not stopped: others measure it too, with the options of the first."""
-    small, learnt = real
-    options = argparse.Namespace(only=["simple"], rounds=11, scale=0.1, instructions=False)
+@pytest.mark.skipif(here().kernel != "compiled", reason="the gate measures the compiled kernel, which is not loaded")
+def test_another_process_measures_what_it_is_asked_for() -> None:
+    """What fell short in this process is measured by another one, which tells the ratio and nothing else."""
+    options = argparse.Namespace(only=["simple"], rounds=3, scale=0.1, instructions=False)
     elsewhere = gate.gate_of(options).elsewhere
-    planted = Gate({"simple": gate_trials.slowed(small.subjects["simple"])}, elsewhere=elsewhere)
+    assert elsewhere is not None
 
-    assert checking.check(planted, learnt, lambda verdict: None).failed == []
+    ratios = elsewhere(["simple"])
+
+    assert ratios.keys() == {"simple"}
+    assert ratios["simple"] > 0
 
 
 @pytest.mark.slow
