@@ -143,6 +143,15 @@ def _as_ordinary_user(folder: Path) -> list[str]:
     return [_program("setpriv", "util-linux"), f"--reuid={name}", "--clear-groups", "--"]
 
 
+def _await_postgres(program: str, port: int) -> None:
+    """Returns when the server takes connections; it listens before that, and refuses them."""
+    end = time.monotonic() + _PATIENCE
+    while subprocess.run([program, "-q", "-h", "127.0.0.1", "-p", str(port)], check=False).returncode != 0:
+        if time.monotonic() > end:
+            pytest.fail(f"PostgreSQL took no connections at port {port} within {_PATIENCE:g} s")
+        time.sleep(0.01)  # nothing tells when another process is ready
+
+
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """The SQLAlchemy URL of an empty database on a PostgreSQL server. Tests share it: use tables of your own."""
@@ -158,6 +167,7 @@ def postgres_url() -> Iterator[str]:
         subprocess.run([*user, *initdb, "-D", str(folder)], check=True, capture_output=True)
         options = ["-p", str(port), "-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}"]
         server = _start([*user, program, "-D", str(folder), "-F", *options], port)
+        _await_postgres(str(Path(program).with_name("pg_isready")), port)
         yield f"postgresql+psycopg://tester@127.0.0.1:{port}/postgres"
         _stop(server, signal.SIGINT)
 

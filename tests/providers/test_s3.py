@@ -15,7 +15,6 @@ import pytest
 
 import cascade as cs
 from tests.engines import make_engine, run, watch
-from tests.servers import s3_endpoint  # noqa: F401 - a fixture
 
 aiobotocore = pytest.importorskip("aiobotocore", reason="needs aiobotocore: pip install 'cascade-hot[s3]'")
 from botocore.exceptions import (  # noqa: E402
@@ -39,7 +38,7 @@ def closed(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 
 @pytest.fixture
-def bucket(s3_endpoint: str) -> str:  # noqa: F811
+def bucket(s3_endpoint: str) -> str:
     """The name of an empty bucket."""
 
     async def make() -> None:

@@ -19,7 +19,6 @@ import pytest
 
 import cascade as cs
 from tests.engines import make_engine, run, watch
-from tests.servers import postgres_url  # noqa: F401 - a fixture
 
 sqlalchemy = pytest.importorskip("sqlalchemy", reason="needs SQLAlchemy: pip install 'cascade-hot[sql]'")
 from sqlalchemy import Engine, create_engine, event  # noqa: E402
@@ -79,7 +78,7 @@ def sqlite(tmp_path: Path) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def postgres(postgres_url: str) -> Iterator[Engine]:  # noqa: F811
+def postgres(postgres_url: str) -> Iterator[Engine]:
     """The same in PostgreSQL."""
     engine = create_engine(postgres_url)
     with engine.begin() as connection:
