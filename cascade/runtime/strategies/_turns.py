@@ -22,6 +22,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from cascade.runtime._concurrency import pause
+from cascade.runtime.strategies._threads import Handover
 
 __all__ = ["FEW", "Turns", "turns_of"]
 
@@ -33,10 +34,11 @@ _SHARE = 1e-3  # seconds of a turn of the event loop that belong to the runs
 class Turns:
     """The runs of one event loop. ``runnable`` of them would go on at once, the one that is going on included."""
 
-    __slots__ = ("_began", "_let_go_on", "_line", "_moved", "_moves", "_new", "count", "runnable")
+    __slots__ = ("_began", "_handover", "_let_go_on", "_line", "_moved", "_moves", "_new", "count", "runnable")
 
     def __init__(self) -> None:
         self.runnable = 0
+        self._handover = Handover()
         #: Grows whenever the line moves.
         self.count = 0
         self._line: deque[asyncio.Future[None]] = deque()
@@ -52,7 +54,8 @@ class Turns:
         return self._stand_in(self._new) if self.runnable > FEW else None
 
     def next(self) -> Awaitable[None]:
-        """Return what lets others go on when it is awaited."""
+        """Return what lets others go on when it is awaited; other threads have had a chance already."""
+        self._handover.give()
         return self._stand_in(self._line) if self.runnable > FEW else pause()
 
     def _stand_in(self, line: deque[asyncio.Future[None]]) -> asyncio.Future[None]:

@@ -112,10 +112,15 @@ def compare(work: Callable[[], int], yardstick: Callable[[int], int], steps: int
 
 @contextmanager
 def _heap_out_of_sight() -> Iterator[None]:
-    """Let the collector search only what the block makes, not all that the process happens to hold besides."""
+    """Let the collector search only what the block makes, not all that the process happens to hold besides.
+
+    What the process itself had frozen stays so, and with it what it held now: the two cannot be told apart.
+    """
+    had_frozen = gc.get_freeze_count() > 0
     gc.collect()
     gc.freeze()
     try:
         yield
     finally:
-        gc.unfreeze()
+        if not had_frozen:
+            gc.unfreeze()
