@@ -80,7 +80,7 @@ _HOMES = {
     "RunStats": "cascade.runtime.stats",
     "StateBackend": "cascade.spec.protocols",
     "TelemetrySubscriber": "cascade.runtime.subscribers",
-    "_create_state_backend_factory": "cascade._face",
+    "_create_state_backend_factory": "cascade._state_backends",
     "arun": "cascade._face",
     "bind": "cascade.control_flow",
     "bus": "cascade.common.messaging.bus",

@@ -20,10 +20,10 @@ from cascade import testing as testing
 from cascade import tools as tools
 from cascade import write as write
 from cascade._explain import explain as explain
-from cascade._face import _create_state_backend_factory as _create_state_backend_factory
 from cascade._face import arun as arun
 from cascade._face import run as run
 from cascade._face import run_outcome as run_outcome
+from cascade._state_backends import _create_state_backend_factory as _create_state_backend_factory
 from cascade.adapters.executors.local import LocalExecutor as LocalExecutor
 from cascade.adapters.solvers.native import NativeSolver as NativeSolver
 from cascade.app import CascadeApp as CascadeApp

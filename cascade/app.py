@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
-from cascade._face import _create_state_backend_factory as _create_state_backend_factory
-from cascade._face import _RedisBackends
+from cascade._state_backends import BackendFactory, RedisBackends
+from cascade._state_backends import _create_state_backend_factory as _create_state_backend_factory
 from cascade.adapters.executors.local import LocalExecutor
 from cascade.adapters.solvers.native import NativeSolver
 from cascade.common.messaging.bus import bus
@@ -18,7 +17,7 @@ from cascade.runtime.bus import MessageBus
 from cascade.runtime.engine import Engine
 from cascade.runtime.stats import Outcome
 from cascade.runtime.subscribers import HumanReadableLogSubscriber, TelemetrySubscriber
-from cascade.spec.protocols import Connector, StateBackend
+from cascade.spec.protocols import Connector
 from cascade.tools._targets import gathered
 
 # The older engine had these here, too.
@@ -62,7 +61,7 @@ class CascadeApp:
         log_level: str = "INFO",
         log_format: str = "human",
         connector: Connector | None = None,
-        state_backend: str | Callable[[str], StateBackend] | None = None,
+        state_backend: str | BackendFactory | None = None,
     ) -> None:
         self.raw_target = target
         #: The target as one call; an empty list or tuple as it is.
@@ -123,7 +122,7 @@ class CascadeApp:
     def _close(self) -> None:
         """Let go of what runs have opened; another run opens it again."""
         self.executor.close()
-        if isinstance(self.sb_factory, _RedisBackends):
+        if isinstance(self.sb_factory, RedisBackends):
             self.sb_factory.close()
 
     def visualize(self) -> str:

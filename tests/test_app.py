@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 import cascade as cs
-from cascade import _face
 from cascade.adapters.executors.local import LocalExecutor
 from cascade.adapters.solvers.native import NativeSolver
 from cascade.adapters.state.in_memory import InMemoryStateBackend
@@ -230,12 +229,12 @@ def test_outcome_says_how_it_ended() -> None:
 
 def test_names_that_were_there_are_there() -> None:
     """Those of other modules that the older engine had in this one are the same objects."""
-    from cascade import app
+    from cascade import _state_backends, app
     from cascade.internal import inputs
     from cascade.tools import events, preview
     from cascade.tools.visualize import _get_node_shape
 
-    assert app._create_state_backend_factory is _face._create_state_backend_factory
+    assert app._create_state_backend_factory is _state_backends._create_state_backend_factory
     assert app._internal_gather is inputs._internal_gather
     assert app._get_node_shape is _get_node_shape
     assert app.bus is bus

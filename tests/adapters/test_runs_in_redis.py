@@ -11,7 +11,7 @@ import pytest
 import redis
 
 import cascade as cs
-from cascade._face import _create_state_backend_factory
+from cascade._state_backends import _create_state_backend_factory
 from cascade.adapters.serializers import MsgpackSerializer, SerializationError
 from cascade.adapters.state.redis import RedisStateBackend
 from cascade.common.messaging.bus import bus

@@ -1,4 +1,4 @@
-"""Threads beside runs that compute: they get Python's lock as often as beside other code, and cost nothing when absent."""
+"""Threads beside runs that compute: they get Python's lock as beside other code, and cost nothing when absent."""
 
 from __future__ import annotations
 
