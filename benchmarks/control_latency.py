@@ -185,7 +185,10 @@ class Engine:
 
 
 class Plain:
-    """The yardstick: a Python loop that yields every millisecond, and does what it is told whenever it does."""
+    """The yardstick: a Python loop that yields every millisecond, and does what it is told whenever it does.
+
+    It gives Python's lock away, too: an event loop that only turns lets no thread have it for seconds.
+    """
 
     def __init__(self, name: str) -> None:
         self.blocked: asyncio.Future[Stamp] | None = None
@@ -203,6 +206,7 @@ class Plain:
             while time.monotonic() < until:
                 notes.note()
             await asyncio.sleep(0)
+            time.sleep(1e-5)
             while self._listeners:
                 self._listeners.pop()(None)
             if self._limited:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TypeVar, overload
 
+from cascade import app
 from cascade._state_backends import BackendFactory
-from cascade.app import CascadeApp
 from cascade.runtime.stats import Outcome
 from cascade.spec.lazy_types import LazyResult
 from cascade.spec.protocols import Connector
@@ -66,7 +66,7 @@ def run(
         ValueError, TypeError: ``state_backend`` is nothing of the above, or the target cannot run.
         Exception: whatever a task raised, unchanged.
     """
-    return CascadeApp(target, params, system_resources, log_level, log_format, connector, state_backend).run()
+    return app.CascadeApp(target, params, system_resources, log_level, log_format, connector, state_backend).run()
 
 
 async def arun(
@@ -79,7 +79,7 @@ async def arun(
     state_backend: str | BackendFactory | None = None,
 ) -> Any:
     """Do what :func:`run` does, inside a running event loop."""
-    return await CascadeApp(target, params, system_resources, log_level, log_format, connector, state_backend).arun()
+    return await app.CascadeApp(target, params, system_resources, log_level, log_format, connector, state_backend).arun()
 
 
 def run_outcome(
@@ -96,4 +96,4 @@ def run_outcome(
     Raises:
         RuntimeError, ImportError, ValueError, TypeError: as :func:`run`, before anything runs.
     """
-    return CascadeApp(target, params, system_resources, log_level, log_format, connector, state_backend).run_outcome()
+    return app.CascadeApp(target, params, system_resources, log_level, log_format, connector, state_backend).run_outcome()

@@ -34,6 +34,23 @@ def test_median_leaves_out_what_disturbs_a_few_rounds(clock: Clock) -> None:
     assert (found.ratio, found.per_second, found.yardstick) == pytest.approx((0.5, 500, 1_000))
 
 
+@pytest.mark.parametrize("is_frozen", [True, False])
+def test_the_collector_sees_afterwards_what_it_saw_before(is_frozen: bool) -> None:
+    """What a process had frozen before a measurement is frozen after it, and nothing else is."""
+    script = f"""
+import gc
+from cascade.tools.gate import measuring
+frozen = {is_frozen}
+if frozen:
+    gc.freeze()
+before = gc.get_freeze_count()
+with measuring._heap_out_of_sight():
+    assert gc.get_freeze_count() > 0
+assert gc.get_freeze_count() >= before > 0 if frozen else gc.get_freeze_count() == before == 0
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
 needs_own_time = pytest.mark.skipif(measuring.clock_name() != "own time", reason="this system does not tell own time")
 
 
