@@ -206,7 +206,7 @@ class Plain:
             while time.monotonic() < until:
                 notes.note()
             await asyncio.sleep(0)
-            time.sleep(1e-5)
+            time.sleep(1e-5)  # noqa: ASYNC251
             while self._listeners:
                 self._listeners.pop()(None)
             if self._limited:

@@ -79,7 +79,8 @@ async def arun(
     state_backend: str | BackendFactory | None = None,
 ) -> Any:
     """Do what :func:`run` does, inside a running event loop."""
-    return await app.CascadeApp(target, params, system_resources, log_level, log_format, connector, state_backend).arun()
+    made = app.CascadeApp(target, params, system_resources, log_level, log_format, connector, state_backend)
+    return await made.arun()
 
 
 def run_outcome(
@@ -96,4 +97,5 @@ def run_outcome(
     Raises:
         RuntimeError, ImportError, ValueError, TypeError: as :func:`run`, before anything runs.
     """
-    return app.CascadeApp(target, params, system_resources, log_level, log_format, connector, state_backend).run_outcome()
+    made = app.CascadeApp(target, params, system_resources, log_level, log_format, connector, state_backend)
+    return made.run_outcome()

@@ -130,7 +130,7 @@ cdef extern from *:
     }
     static int cascade_visit_one(PyObject *o, void *visit, void *arg) { return o ? ((visitproc)visit)(o, arg) : 0; }
     /* the head of a lazy result as Cython lays it out; checked against the type when the module is imported */
-    typedef struct { PyObject_HEAD void *methods; PyObject *references[6]; PyObject *weakrefs; } CascadeLazy;
+    typedef struct { PyObject_HEAD void *methods; int64_t marks[2]; PyObject *references[6]; PyObject *weakrefs; } CascadeLazy;
     static inline PyObject **cascade_references(PyObject *o) { return ((CascadeLazy *)o)->references; }
     static int cascade_is_laid_out(PyTypeObject *type) {
         return type->tp_weaklistoffset == (Py_ssize_t)offsetof(CascadeLazy, weakrefs);
@@ -994,15 +994,16 @@ cdef class _Lazy:
     live in ``keywords`` alone, because the dict may be changed.
     """
 
-    cdef object source  # from here to the weak references: see CascadeLazy
+    # see CascadeLazy; a trace reads the type and the marks of each argument, so they share a cache line
+    cdef int64_t mark  # the trace that has met this lazy
+    cdef int64_t register  # its operation there; -1 while its dependencies are being walked
+    cdef object source
     cdef tuple values
     cdef tuple names
     cdef dict keywords
     cdef object retry
     cdef _Extras extras
     cdef object __weakref__
-    cdef int64_t mark  # the trace that has met this lazy
-    cdef int64_t register  # its operation there; -1 while its dependencies are being walked
 
     cdef _Extras more(self):
         cdef _Extras made
