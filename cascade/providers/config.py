@@ -46,8 +46,10 @@ def _lookup_task(source: Any, key: str) -> Any:
 
     Raises:
         KeyError: a segment is not a key of its dict or an index of its list.
-        TypeError: a segment stands below a value that is neither.
+        TypeError: the key is no text, or a segment stands below a value that is neither.
     """
+    if not isinstance(key, str):
+        raise TypeError(f"lookup takes a dotted key, such as 'servers.0.port', not {type(key).__name__}: {key!r}")
     value = source
     for segment in key.split("."):
         value = _item(value, segment, key)

@@ -14,7 +14,8 @@ from _thread import _count
 
 __all__ = ["Handover"]
 
-_NAP = 1e-5  # seconds, to which the system adds some fifty microseconds: a thread needs as long to wake up
+#: Seconds, to which Linux adds some fifty microseconds: a thread needs as long to wake up. Windows would add hundreds.
+_NAP = 0.0 if sys.platform == "win32" else 1e-5
 
 
 class Handover:
