@@ -130,13 +130,13 @@ def test_what_cannot_be_found_is_a_clear_error(key: str, error: type[Exception],
     assert "hunter2" not in str(caught.value)
 
 
-@needs_yaml
 def test_lookup_refuses_a_key_that_is_no_text() -> None:
     """And says what a key is."""
     with pytest.raises(TypeError, match=r"lookup takes a dotted key, such as 'servers\.0\.port', not int: 0"):
         run(cs.lookup([1], 0))
 
 
+@needs_yaml
 def test_lookup_takes_a_document_that_is_loaded(tmp_path: Path) -> None:
     """The two fit together, in loops and maps as well."""
     path = tmp_path / "app.yml"
