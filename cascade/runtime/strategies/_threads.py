@@ -30,7 +30,6 @@ class Handover:
         """Give the lock to who waits for it, if that is due and there are other threads at all."""
         if not _count():
             return
-        now = time.monotonic()
-        if now >= self._due:
+        if time.monotonic() >= self._due:
             time.sleep(_NAP)
-            self._due = now + sys.getswitchinterval()
+            self._due = time.monotonic() + sys.getswitchinterval()  # who took the lock may have kept it for as long

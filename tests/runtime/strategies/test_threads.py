@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from types import SimpleNamespace
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -74,39 +74,48 @@ def test_threads_are_not_starved_by_runs_that_compute(target: Any, hot: bool, ru
     assert asyncio.run(main()) <= HOPS * ENOUGH
 
 
+class Clock:
+    """Stands for the module ``time``: a look takes a second, and a nap as long as others keep the lock."""
+
+    def __init__(self) -> None:
+        self.now = 0
+        self.kept = 0
+        self.naps: list[int] = []
+
+    def monotonic(self) -> float:
+        self.now += 1
+        return float(self.now)
+
+    def sleep(self, seconds: float) -> None:
+        self.naps.append(self.now)
+        self.now += self.kept
+
+
 @pytest.fixture
-def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The times at which the lock was given away, by a clock that each look at it moves on by a millisecond."""
-    taken: list[float] = []
-    clock = SimpleNamespace(now=0.0)
-
-    def monotonic() -> float:
-        clock.now = round(clock.now + 0.001, 6)
-        return clock.now
-
-    monkeypatch.setattr(_threads, "time", SimpleNamespace(monotonic=monotonic, sleep=lambda _: taken.append(clock.now)))
-    return taken
-
-
-def test_the_lock_is_given_away_once_in_an_interval(naps: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
-    """In that of the program: ``sys.setswitchinterval`` holds for threads beside runs, too."""
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
+    """The clock by which the lock is given away, in a process with another thread that may have it for 10 s."""
+    clock, interval = Clock(), sys.getswitchinterval()
+    monkeypatch.setattr(_threads, "time", clock)
     monkeypatch.setattr(_threads, "_count", lambda: 1)
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(0.01)
-    try:
-        handover = Handover()
-        for _ in range(35):
-            handover.give()
-    finally:
-        sys.setswitchinterval(before)
-
-    assert naps == [0.001, 0.011, 0.021, 0.031]
+    sys.setswitchinterval(10.0)
+    yield clock
+    sys.setswitchinterval(interval)
 
 
-def test_without_other_threads_nothing_is_given_away(naps: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process with one thread pays nothing."""
+@pytest.mark.parametrize(("kept", "naps"), [(0, [1, 12, 23, 34]), (10, [1, 22, 43, 64])])
+def test_runs_and_threads_have_the_lock_for_as_long(kept: int, naps: list[int], clock: Clock) -> None:
+    """``sys.setswitchinterval`` holds for threads beside runs, too, and for runs beside threads."""
+    clock.kept = kept
+    handover = Handover()
+    while len(clock.naps) < len(naps):
+        handover.give()
+
+    assert clock.naps == naps
+
+
+def test_without_other_threads_nothing_is_given_away(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process with one thread does not even look at the clock."""
     monkeypatch.setattr(_threads, "_count", lambda: 0)
-    for _ in range(100):
-        Handover().give()
+    Handover().give()
 
-    assert naps == []
+    assert (clock.naps, clock.now) == ([], 0)
