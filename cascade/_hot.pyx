@@ -131,6 +131,12 @@ cdef extern from *:
     static int cascade_visit_one(PyObject *o, void *visit, void *arg) { return o ? ((visitproc)visit)(o, arg) : 0; }
     /* the head of a lazy result as Cython lays it out; checked against the type when the module is imported */
     typedef struct { PyObject_HEAD void *methods; int64_t marks[2]; PyObject *references[6]; PyObject *weakrefs; } CascadeLazy;
+    /* asks for the head of an object that is looked at soon: in a large expression each one lies somewhere else */
+    #if defined(__GNUC__) || defined(__clang__)
+    #define cascade_fetch(o) __builtin_prefetch(o)
+    #else
+    #define cascade_fetch(o) ((void)(o))
+    #endif
     static inline PyObject **cascade_references(PyObject *o) { return ((CascadeLazy *)o)->references; }
     static int cascade_is_laid_out(PyTypeObject *type) {
         return type->tp_weaklistoffset == (Py_ssize_t)offsetof(CascadeLazy, weakrefs);
@@ -207,6 +213,7 @@ cdef extern from *:
     Py_ssize_t CASCADE_FEW_ITEMS
     Py_ssize_t CASCADE_SPARE
     Py_ssize_t CASCADE_SPARE_VALUES
+    void cascade_fetch(PyObject*) noexcept
     Py_ssize_t REFERENCE_COUNT "Py_REFCNT"(PyObject*) noexcept
     void cascade_patch_dealloc(PyTypeObject*, cascade_clear_all) noexcept
     void cascade_set_vectorcall(PyTypeObject*, void*) noexcept
@@ -2072,6 +2079,8 @@ cdef int _needs_of(_Lazy lazy) noexcept:
     if lazy.values is None:  # __init__ has not run
         lazy.values = ()
     items = cascade_items(<PyObject*>lazy.values)
+    for i in range(1, TUPLE_SIZE(<PyObject*>lazy.values)):
+        cascade_fetch(items[i])
     for i in range(TUPLE_SIZE(<PyObject*>lazy.values)):
         found = _need_value(items[i])
         if found <= 0:
@@ -2164,6 +2173,9 @@ cdef int _trace(Frame frame, PyObject* root) noexcept:
         visit = &_visits[_visit_count - 1]
         lazy = visit.lazy
         if visit.entered:
+            if _visit_count > 4:  # what comes next on the way up lies elsewhere, too
+                cascade_fetch(_visits[_visit_count - 5].lazy)
+                cascade_fetch(<PyObject*>(<_Lazy>_visits[_visit_count - 3].lazy).values)
             if _record(frame, lazy, frame.op_count - before, visit.entered == 2) < 0:
                 return -1
             _visit_count -= 1
