@@ -69,8 +69,9 @@ def draw_nodes(shapes: Mapping[str, Mapping[int, Cost]], path: Path) -> None:
         lines = {
             "run once": [costs[n].run for n in sizes],
             "written, run once and freed": [costs[n].whole for n in sizes],
-            "the same without collector": [costs[n].alone for n in sizes],
             "the same in plain Python": [costs[n].plain for n in sizes],
+            "without collector": [costs[n].alone for n in sizes],
+            "plain Python without collector": [costs[n].plain_alone for n in sizes],
         }
         for (label, values), marker, colour in zip(lines.items(), MARKERS, COLOURS, strict=False):
             axes.plot(sizes, values, marker=marker, color=colour, label=label, linewidth=1.8, markersize=5)

@@ -8,8 +8,8 @@ Costs are ratios: trampoline steps per node or step, both timed in this process 
 for what is measured. What ``--check`` finds too high is measured again before it counts: what grows, grows every time.
 
     nodes   running a node of 1,000,000 costs at most 1.5 times what it costs among 1,000; so does writing, running and
-            freeing it with the garbage collector off, and with the collector on in units of what plain Python needs for
-            an expression of the same size and shape: what the collector takes, it takes of any program
+            freeing it, with the garbage collector and without, in units of what plain Python needs for an expression of
+            the same size and shape: what the collector and so much memory take, they take of any program
     steps   a step of the longest loop costs at most 5% more than one of a loop of 100,000 steps (of a tenth of the
             longest, if that is shorter), and so does a step of the last tenth of it
     memory  the last nine tenths of the longest loop add at most half a megabyte to the resident size
@@ -57,8 +57,8 @@ def too_costly(costs: Costs) -> list[str]:
     base, large = costs[min(BASE, last)], costs[last]
     ratios = {
         "running a node": large.run / base.run,
-        "writing, running and freeing it, without collector,": large.alone / base.alone,
-        "the same with it, in units of plain Python,": (large.whole / large.plain) / (base.whole / base.plain),
+        "writing, running and freeing it, in units of plain Python,": large.in_plain / base.in_plain,
+        "the same without collector": large.in_plain_alone / base.in_plain_alone,
     }
     return [
         f"{what} costs {ratio:.2f} times as much among {last:,} as among {BASE:,}"
@@ -96,11 +96,11 @@ def measure_nodes(name: str, options: argparse.Namespace) -> tuple[Costs, list[s
     costs: dict[int, Cost] = {}
     for n in (size for size in SIZES if size <= limit):
         costs[n] = cost = cost_of(name, n, 1, n) if options.quick else cost_of(name, n, 3 if n > SHORT else 7)
-        print(
-            f"{name:<8} {n:>9,} {cost.write:9.2f} {cost.run:9.2f} {cost.free:9.2f} {cost.whole:9.2f}"
-            f" {cost.alone:9.2f} {cost.plain:9.2f} {cost.whole / cost.plain:9.2f}",
-            flush=True,
+        columns = (
+            *(cost.write, cost.run, cost.free, cost.whole, cost.plain, cost.in_plain),
+            *(cost.alone, cost.plain_alone, cost.in_plain_alone),
         )
+        print(f"{name:<8} {n:>9,} " + " ".join(f"{column:9.2f}" for column in columns), flush=True)
     return costs, too_costly(costs)
 
 
@@ -158,7 +158,9 @@ def main(arguments: list[str] | None = None) -> int:
         if not options.check:
             draw_steps(loops, options.pictures / "steps.png")
     if options.only != "steps":
-        print("trampoline steps per node:  write       run      free     whole     no gc     plain  whole/plain")
+        print(f"{'trampoline steps per node:':<57}|{'with collector':^29}|{'without collector':^30}")
+        titles = ("write", "run", "free", *("whole", "plain", "in plain") * 2)
+        print(f"{'':<18} " + " ".join(f"{title:>9}" for title in titles))
         shapes, more = part(SHAPES, measure_nodes, options)
         failed += more
         if not options.check:

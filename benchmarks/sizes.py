@@ -5,9 +5,9 @@
     wide     independent calls, gathered by one
 
 Times are CPU times of this thread, so that a neighbour on the machine does not count, as ratios to the steps of a
-trampoline which runs in turn. Python's garbage collector is left as it is. It walks all that lives each time that has
-grown by a quarter, so an expression costs more to write the larger it is, in any program: ``plain`` shows how much, and
-``alone`` what is left without the collector.
+trampoline which runs in turn. Python's garbage collector is left as it is, and switched off for ``alone``. It walks all
+that lives each time that has grown by a quarter, and memory is the slower the more of it is used, so an expression
+costs more to write the larger it is, in any program: ``plain`` and ``plain_alone`` show how much.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ STEPS = 100_000
 class Cost:
     """Trampoline steps per node.
 
-    To write, run and free an expression; for all of that with the garbage collector off; for all of it in plain Python.
+    To write, run and free an expression; for all of that with the garbage collector off; for both in plain Python.
     """
 
     write: float
@@ -43,11 +43,22 @@ class Cost:
     free: float
     alone: float
     plain: float
+    plain_alone: float
 
     @property
     def whole(self) -> float:
         """From the first call to the last node that is freed."""
         return self.write + self.run + self.free
+
+    @property
+    def in_plain(self) -> float:
+        """The same in units of plain Python."""
+        return self.whole / self.plain
+
+    @property
+    def in_plain_alone(self) -> float:
+        """The same without the collector, on both sides."""
+        return self.alone / self.plain_alone
 
 
 # -------------------------------------------------------------------------------------------------------- expressions
@@ -152,7 +163,7 @@ def _round(shape: Callable[[int, Makers], Any], n: int, times: int) -> Cost:
     """Measures all and the trampoline, in turn."""
     gc.collect()
     ours = [0.0, 0.0, 0.0]
-    alone = plain = 0.0
+    alone = plain = plain_alone = 0.0
     for _ in range(times):
         *seconds, value = _once(shape, n, TASKS, run)
         *others, expected = _once(shape, n, PLAIN, evaluate)
@@ -162,12 +173,13 @@ def _round(shape: Callable[[int, Makers], Any], n: int, times: int) -> Cost:
         gc.disable()
         try:
             alone += sum(_once(shape, n, TASKS, run)[:-1])
+            plain_alone += sum(_once(shape, n, PLAIN, evaluate)[:-1])
         finally:
             gc.enable()
     start = thread_time()
     trampoline(STEPS)
     unit = (thread_time() - start) / STEPS * n * times
-    return Cost(*(seconds / unit for seconds in (*ours, alone, plain)))
+    return Cost(*(seconds / unit for seconds in (*ours, alone, plain, plain_alone)))
 
 
 def cost_of(name: str, n: int, rounds: int, nodes: int = 5_000) -> Cost:

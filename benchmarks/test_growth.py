@@ -20,7 +20,7 @@ from cascade._kernel import trace
 
 compiled_only = pytest.mark.skipif(bool(need_compiled()), reason="measures the compiled kernel, which is not loaded")
 
-COST = Cost(write=1.0, run=5.0, free=0.5, alone=6.0, plain=10.0)
+COST = Cost(write=1.0, run=5.0, free=0.5, alone=6.0, plain=10.0, plain_alone=8.0)
 SHORT = Length(steps=100_000, cost=2.0, late=2.0, resident=(1_000_000,) * 10)
 LONG = Length(steps=10_000_000, cost=2.0, late=2.0, resident=(1_000_000,) * 100)
 
@@ -77,6 +77,7 @@ def test_it_judges(
         (replace(COST, write=5.0, plain=18.0), 0),
         (replace(COST, alone=8.9), 0),
         (replace(COST, alone=9.1), 1),
+        (replace(COST, alone=9.1, plain_alone=8.2), 0),
         (replace(COST, run=20.0, alone=20.0), 3),
     ],
 )
