@@ -32,8 +32,8 @@ def test_it_measures_and_draws(capsys: pytest.CaptureFixture[str], tmp_path: Pat
 
     assert growth.main(["--quick", "--pictures", str(tmp_path / "new")]) == 0
 
-    first = [row.split()[0] for row in capsys.readouterr().out.splitlines()]
-    assert [word for word in first if word in (*LOOPS, *SHAPES)] == [*LOOPS, *(name for name in SHAPES for _ in range(3))]
+    words = [row.split()[0] for row in capsys.readouterr().out.splitlines()]
+    assert [word for word in words if word in LOOPS | SHAPES] == [*LOOPS, *(name for name in SHAPES for _ in range(3))]
     assert all((tmp_path / "new" / name).read_bytes().startswith(b"\x89PNG") for name in ("nodes.png", "steps.png"))
 
 

@@ -220,13 +220,17 @@ def test_runs_of_one_engine_do_not_mix(client: redis.Redis) -> None:
 
 
 def test_a_result_that_cannot_be_stored_fails_the_run(client: redis.Redis) -> None:
-    """The error names the path in the value; siblings and resources end as after any other failure."""
+    """The error names the path in the value and the task; siblings and resources end as after any other failure."""
     engine = engine_in(client)
     finished = watch(engine, RunFinished)
 
-    for target in (ident([object()]), total(ident([object()]), 1)):
-        with pytest.raises(SerializationError, match=r"result\[0\] is of type object"):
+    for target, whose in (
+        (ident([object()]), "The final result of the run was not stored."),
+        (total(ident([object()]), 1), "The result of task 'ident' was not stored."),
+    ):
+        with pytest.raises(SerializationError, match=r"result\[0\] is of type object") as caught:
             run(target, engine)
+        assert caught.value.__notes__[-1] == whose
     assert [event.status for event in finished] == ["Failed", "Failed"]
     assert finished[0].error.startswith("SerializationError: result[0] is of type object")
 

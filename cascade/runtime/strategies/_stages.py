@@ -297,7 +297,11 @@ class StageLoop:
             # A lazy value is not a result: it is replaced by the next step's.
             self.target_value = (value,)
         else:
-            await self.state.put_result(node.structural_id, value)
+            try:
+                await self.state.put_result(node.structural_id, value)
+            except Exception as error:
+                error.add_note(f"The result of task {node.name!r} was not stored.")
+                raise
             await self.flow.register_result(node.structural_id, value, self.state)
         del value
         if self.this_run.is_over():

@@ -119,12 +119,20 @@ class GraphExecutionStrategy:
             del target  # it is let go of with its step
             value = await Driver(evaluation)
             if run.target_id is not None:
-                await state_backend.put_result(run.target_id, value)
+                await self._keep(run, run.target_id, value)
             return value
         finally:
             run.turns.runnable -= 1
             self._running.pop(run_id, None)
             self._stats[run_id] = run.stats()
+
+    async def _keep(self, run: Run, node_id: str, value: Any) -> None:
+        """Give the backend the final result."""
+        try:
+            await run.backend.put_result(node_id, value)
+        except Exception as error:
+            error.add_note("The final result of the run was not stored.")
+            raise
 
     def take_stats(self, run_id: str) -> RunStats:
         """Return the counters of a run that has ended, once."""
