@@ -72,7 +72,7 @@ class CascadeApp:
         self.sb_factory = _create_state_backend_factory(state_backend)
         self.renderer = _renderer(log_level, log_format)
         self.event_bus = MessageBus()
-        self.log_subscriber = HumanReadableLogSubscriber(self.event_bus)
+        self.log_subscriber = HumanReadableLogSubscriber(self.event_bus, log_level)
         self.solver = NativeSolver()
         self.executor = LocalExecutor()
         self.engine = Engine(

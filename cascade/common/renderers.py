@@ -8,12 +8,13 @@ from typing import Any, TextIO
 from cascade.common.messaging.bus import MessageStore
 from cascade.common.messaging.protocols import Renderer
 
-__all__ = ["LOG_LEVELS", "CliRenderer", "JsonRenderer"]
+__all__ = ["LOG_LEVELS", "CliRenderer", "JsonRenderer", "rank_of"]
 
 LOG_LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40}
 
 
-def _rank(level: str) -> int:
+def rank_of(level: str) -> int:
+    """Return the number of a level; that of INFO for one that is not known."""
     return LOG_LEVELS.get(level.upper(), LOG_LEVELS["INFO"])
 
 
@@ -23,11 +24,11 @@ class CliRenderer(Renderer):
     def __init__(self, store: MessageStore, stream: TextIO | None = None, min_level: str = "INFO") -> None:
         self._store = store
         self._stream = stream
-        self._min_rank = _rank(min_level)
+        self._min_rank = rank_of(min_level)
 
     def render(self, msg_id: str, level: str, **kwargs: Any) -> None:
         """Print the text of the message."""
-        if _rank(level) >= self._min_rank:
+        if rank_of(level) >= self._min_rank:
             _write_line(self._stream, self._store.get(msg_id, **kwargs))
 
 
@@ -36,11 +37,11 @@ class JsonRenderer(Renderer):
 
     def __init__(self, stream: TextIO | None = None, min_level: str = "INFO") -> None:
         self._stream = stream
-        self._min_rank = _rank(min_level)
+        self._min_rank = rank_of(min_level)
 
     def render(self, msg_id: str, level: str, **kwargs: Any) -> None:
         """Write time, level, id and data of the message; data that is not JSON becomes its ``repr``."""
-        if _rank(level) < self._min_rank:
+        if rank_of(level) < self._min_rank:
             return
         from datetime import UTC, datetime
 

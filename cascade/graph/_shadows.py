@@ -9,7 +9,7 @@ from cascade.graph._identity import ShadowIdentity
 from cascade.graph.ast_analyzer import analyze_task_source, assign_tco_cycle_ids
 from cascade.graph.model import Edge, EdgeType, Graph, Node
 
-__all__ = ["add_shadows", "is_drawn_only"]
+__all__ = ["add_shadows", "is_drawn_only", "warns_of_recursion"]
 
 
 def add_shadows(graph: Graph, tasks: Sequence[Any], nodes: Sequence[Node]) -> None:
@@ -27,8 +27,13 @@ def add_shadows(graph: Graph, tasks: Sequence[Any], nodes: Sequence[Node]) -> No
             targets = found[task] = _targets(task)
         if targets:
             node.tco_cycle_id = getattr(task, "_tco_cycle_id", None)
-            node.warns_dynamic_recursion = analyze_task_source(task).has_dynamic_recursion
+            node.warns_dynamic_recursion = warns_of_recursion(task)
             _follow(graph, task, node, met)
+
+
+def warns_of_recursion(task: Any) -> bool:
+    """Whether a task returns calls of itself whose arguments are calls."""
+    return bool(_targets(task)) and analyze_task_source(task).has_dynamic_recursion
 
 
 def _targets(task: Any) -> Sequence[Any]:

@@ -11,14 +11,22 @@ one dictionary access.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from cascade.runtime.events import Event
 
-__all__ = ["Handler", "MessageBus"]
+__all__ = ["Handler", "MessageBus", "for_failures"]
 
 #: Called with each event; what it returns is ignored.
 Handler: TypeAlias = Callable[[Any], None]
+
+H = TypeVar("H", bound=Callable[..., None])
+
+
+def for_failures(handler: H) -> H:
+    """Mark a handler that does nothing with events of what succeeds: for its sake none of these has to be published."""
+    handler.is_for_failures = True  # type: ignore[attr-defined]
+    return handler
 
 
 class MessageBus:
@@ -61,7 +69,17 @@ class MessageBus:
         route = self._routes.get(event_type)
         if route is None:
             route = self._route_of(event_type)
-        return bool(route) or type(self).publish is not MessageBus.publish or "publish" in self.__dict__
+        return bool(route) or self._is_replaced()
+
+    def wants_successes(self, event_type: type[Event]) -> bool:
+        """Whether an event of exactly this class, about something that went well, would mean anything to anybody."""
+        if not self.wants(event_type):
+            return False
+        route = self._routes[event_type]
+        return self._is_replaced() or not all(getattr(handler, "is_for_failures", False) for handler in route)
+
+    def _is_replaced(self) -> bool:
+        return type(self).publish is not MessageBus.publish or "publish" in self.__dict__
 
     def _route_of(self, event_type: type[Any]) -> tuple[Handler, ...]:
         routes = self._routes

@@ -8,7 +8,8 @@ from collections import deque
 from typing import Any
 
 from cascade.common.messaging import bus
-from cascade.runtime.bus import MessageBus
+from cascade.common.renderers import LOG_LEVELS, rank_of
+from cascade.runtime.bus import MessageBus, for_failures
 from cascade.runtime.events import (
     ConnectorConnected,
     ConnectorDisconnected,
@@ -30,17 +31,28 @@ __all__ = ["HumanReadableLogSubscriber", "TelemetrySubscriber"]
 
 
 class HumanReadableLogSubscriber:
-    """Turns events into messages on the global message bus (``bus`` of this module)."""
+    """Turns events into messages on the global message bus (``bus`` of this module).
 
-    def __init__(self, event_bus: MessageBus) -> None:
-        event_bus.subscribe(RunStarted, self.on_run_started)
+    Args:
+        event_bus: where the events are published.
+        min_level: of the messages that will be shown (DEBUG, INFO, WARNING, ERROR). Events that mean nothing above it
+            are not asked for, so that an engine need not publish them.
+    """
+
+    def __init__(self, event_bus: MessageBus, min_level: str = "INFO") -> None:
         event_bus.subscribe(RunFinished, self.on_run_finished)
-        event_bus.subscribe(TaskExecutionStarted, self.on_task_started)
-        event_bus.subscribe(TaskExecutionFinished, self.on_task_finished)
-        event_bus.subscribe(TaskSkipped, self.on_task_skipped)
-        event_bus.subscribe(TaskRetrying, self.on_task_retrying)
         event_bus.subscribe(TaskBlocked, self.on_task_blocked)
-        event_bus.subscribe(StaticAnalysisWarning, self.on_static_analysis_warning)
+        rank = rank_of(min_level)
+        if rank <= LOG_LEVELS["WARNING"]:
+            event_bus.subscribe(TaskRetrying, self.on_task_retrying)
+            event_bus.subscribe(StaticAnalysisWarning, self.on_static_analysis_warning)
+        if rank > LOG_LEVELS["INFO"]:
+            event_bus.subscribe(TaskExecutionFinished, self._on_task_failed)
+            return
+        event_bus.subscribe(TaskExecutionFinished, self.on_task_finished)
+        event_bus.subscribe(TaskExecutionStarted, self.on_task_started)
+        event_bus.subscribe(TaskSkipped, self.on_task_skipped)
+        event_bus.subscribe(RunStarted, self.on_run_started)
         event_bus.subscribe(ConnectorConnected, self.on_connector_connected)
         event_bus.subscribe(ConnectorDisconnected, self.on_connector_disconnected)
 
@@ -69,6 +81,11 @@ class HumanReadableLogSubscriber:
             bus.info("task.finished_success", task_name=event.task_name, duration=event.duration)
         else:
             bus.error("task.finished_failure", task_name=event.task_name, duration=event.duration, error=event.error)
+
+    @for_failures
+    def _on_task_failed(self, event: TaskExecutionFinished) -> None:
+        if event.status != "Succeeded":
+            self.on_task_finished(event)
 
     def on_task_skipped(self, event: TaskSkipped) -> None:
         """Tell why the task does not run."""

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from cascade.runtime.bus import MessageBus
+from cascade.runtime.bus import MessageBus, for_failures
 from cascade.runtime.events import (
     Event,
     ResourceAcquired,
@@ -140,6 +140,33 @@ def test_wants_tells_exactly_whether_a_publish_would_reach_anybody():
 
     bus.subscribe(Event, lambda event: None)
     assert bus.wants(RunStarted)
+
+
+def test_successes_are_wanted_unless_all_ask_for_failures_alone():
+    """A handler for failures alone does not make anybody publish what goes well, but gets whatever is published."""
+    bus, seen = MessageBus(), []
+
+    @for_failures
+    def hear(event):
+        seen.append(event)
+
+    assert not bus.wants_successes(TaskSkipped)
+    bus.subscribe(TaskSkipped, hear)
+    assert bus.wants(TaskSkipped)
+    assert not bus.wants_successes(TaskSkipped)
+    bus.publish(TaskSkipped())
+    assert len(seen) == 1
+    bus.subscribe(TaskEvent, seen.append)
+    assert bus.wants_successes(TaskSkipped)
+
+
+def test_a_publish_of_the_users_hears_of_successes():
+    """It may do anything with them."""
+    bus = MessageBus()
+    bus.subscribe(TaskSkipped, for_failures(lambda event: None))
+    bus.publish = lambda event: None
+
+    assert bus.wants_successes(TaskSkipped)
 
 
 def test_the_epoch_grows_with_every_subscription():

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from cascade.common.renderers import rank_of
 from cascade.runtime import subscribers
 from cascade.runtime.bus import MessageBus
 from cascade.runtime.events import (
@@ -49,6 +50,54 @@ class MessageRecorder:
         self.seen.append(("error", msg_id, data))
 
 
+#: Each event, with the level, id and data of the messages that it becomes.
+MESSAGES = [
+    (RunStarted(target_tasks=["t"]), [("info", "run.started", {"target_tasks": ["t"]})]),
+    (
+        RunStarted(target_tasks=["t"], params={"p": 1}),
+        [
+            ("info", "run.started", {"target_tasks": ["t"]}),
+            ("info", "run.started_with_params", {"params": {"p": 1}}),
+        ],
+    ),
+    (RunFinished(status="Succeeded", duration=1.5), [("info", "run.finished_success", {"duration": 1.5})]),
+    (
+        RunFinished(status="Failed", duration=1.5, error="E: x"),
+        [("error", "run.finished_failure", {"duration": 1.5, "error": "E: x"})],
+    ),
+    (RunFinished(status="Cancelled", duration=1.5), [("warning", "run.finished_cancelled", {"duration": 1.5})]),
+    (TaskExecutionStarted(task_name="t"), [("info", "task.started", {"task_name": "t"})]),
+    (
+        TaskExecutionFinished(task_name="t", status="Succeeded", duration=2.0),
+        [("info", "task.finished_success", {"task_name": "t", "duration": 2.0})],
+    ),
+    (
+        TaskExecutionFinished(task_name="t", status="Failed", duration=2.0, error="E: x"),
+        [("error", "task.finished_failure", {"task_name": "t", "duration": 2.0, "error": "E: x"})],
+    ),
+    (TaskSkipped(task_name="t", reason="r"), [("info", "task.skipped", {"task_name": "t", "reason": "r"})]),
+    (
+        TaskRetrying(task_name="t", attempt=1, max_attempts=3, delay=0.5, error="x"),
+        [
+            (
+                "warning",
+                "task.retrying",
+                {"task_name": "t", "attempt": 1, "max_attempts": 3, "delay": 0.5, "error": "x"},
+            )
+        ],
+    ),
+    (
+        StaticAnalysisWarning(task_name="t", warning_code="CS-W001", message="m"),
+        [("warning", "graph.analysis.warning", {"task_name": "t", "warning_code": "CS-W001", "message": "m"})],
+    ),
+    (ConnectorConnected(), [("info", "engine.connector.connected", {})]),
+    (ConnectorDisconnected(), [("info", "engine.connector.disconnected", {})]),
+    (TaskBlocked(task_name="t"), []),
+    (ResourceAcquired(resource_name="r"), []),
+    (LoopProgress(task_name="t"), []),
+]
+
+
 @pytest.mark.row("05-events-and-messages", "Subscribers", "RunStarted")
 @pytest.mark.row("05-events-and-messages", "Subscribers", "RunStarted with params")
 @pytest.mark.row("05-events-and-messages", "Subscribers", "RunFinished ok / failed")
@@ -59,54 +108,7 @@ class MessageRecorder:
 @pytest.mark.row("05-events-and-messages", "Subscribers", "StaticAnalysisWarning")
 @pytest.mark.row("05-events-and-messages", "Subscribers", "ConnectorConnected / Disconnected")
 @pytest.mark.row("05-events-and-messages", "Subscribers", "TaskBlocked")
-@pytest.mark.parametrize(
-    "event, messages",
-    [
-        (RunStarted(target_tasks=["t"]), [("info", "run.started", {"target_tasks": ["t"]})]),
-        (
-            RunStarted(target_tasks=["t"], params={"p": 1}),
-            [
-                ("info", "run.started", {"target_tasks": ["t"]}),
-                ("info", "run.started_with_params", {"params": {"p": 1}}),
-            ],
-        ),
-        (RunFinished(status="Succeeded", duration=1.5), [("info", "run.finished_success", {"duration": 1.5})]),
-        (
-            RunFinished(status="Failed", duration=1.5, error="E: x"),
-            [("error", "run.finished_failure", {"duration": 1.5, "error": "E: x"})],
-        ),
-        (RunFinished(status="Cancelled", duration=1.5), [("warning", "run.finished_cancelled", {"duration": 1.5})]),
-        (TaskExecutionStarted(task_name="t"), [("info", "task.started", {"task_name": "t"})]),
-        (
-            TaskExecutionFinished(task_name="t", status="Succeeded", duration=2.0),
-            [("info", "task.finished_success", {"task_name": "t", "duration": 2.0})],
-        ),
-        (
-            TaskExecutionFinished(task_name="t", status="Failed", duration=2.0, error="E: x"),
-            [("error", "task.finished_failure", {"task_name": "t", "duration": 2.0, "error": "E: x"})],
-        ),
-        (TaskSkipped(task_name="t", reason="r"), [("info", "task.skipped", {"task_name": "t", "reason": "r"})]),
-        (
-            TaskRetrying(task_name="t", attempt=1, max_attempts=3, delay=0.5, error="x"),
-            [
-                (
-                    "warning",
-                    "task.retrying",
-                    {"task_name": "t", "attempt": 1, "max_attempts": 3, "delay": 0.5, "error": "x"},
-                )
-            ],
-        ),
-        (
-            StaticAnalysisWarning(task_name="t", warning_code="CS-W001", message="m"),
-            [("warning", "graph.analysis.warning", {"task_name": "t", "warning_code": "CS-W001", "message": "m"})],
-        ),
-        (ConnectorConnected(), [("info", "engine.connector.connected", {})]),
-        (ConnectorDisconnected(), [("info", "engine.connector.disconnected", {})]),
-        (TaskBlocked(task_name="t"), []),
-        (ResourceAcquired(resource_name="r"), []),
-        (LoopProgress(task_name="t"), []),
-    ],
-)
+@pytest.mark.parametrize("event, messages", MESSAGES)
 def test_events_become_messages(monkeypatch, event, messages):
     """Each event has the level, id and data that the table of messages gives it."""
     recorder = MessageRecorder()
@@ -117,6 +119,25 @@ def test_events_become_messages(monkeypatch, event, messages):
     event_bus.publish(event)
 
     assert recorder.seen == messages
+
+
+@pytest.mark.parametrize("level", ["DEBUG", "INFO", "WARNING", "ERROR", "error", "unknown"])
+def test_only_messages_of_the_level_are_made(monkeypatch, level):
+    """What would not be shown is not even asked for, but for the end of the run; nothing that would be is missing."""
+    recorder = MessageRecorder()
+    monkeypatch.setattr(subscribers, "bus", recorder)
+    event_bus = MessageBus()
+    HumanReadableLogSubscriber(event_bus, level)
+
+    for event, _ in MESSAGES:
+        event_bus.publish(event)
+
+    made = [one for _, messages in MESSAGES for one in messages]
+    is_shown = {one[1] for one in made if rank_of(one[0]) >= rank_of(level) or one[1].startswith("run.finished")}
+    assert recorder.seen == [one for one in made if one[1] in is_shown]
+    is_quiet = rank_of(level) > rank_of("INFO")
+    wanted = [event_bus.wants_successes(one) for one in (TaskExecutionStarted, TaskExecutionFinished, TaskSkipped)]
+    assert wanted == [not is_quiet] * 3
 
 
 def test_a_subclass_that_overrides_a_handler_is_heard():

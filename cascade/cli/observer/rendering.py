@@ -7,7 +7,7 @@ from typing import Any
 from cascade.cli._usage import CLI_REMEDY
 from cascade.common.messaging.bus import MessageStore
 from cascade.common.messaging.protocols import Renderer
-from cascade.common.renderers import LOG_LEVELS
+from cascade.common.renderers import LOG_LEVELS, rank_of
 
 try:
     import rich
@@ -53,12 +53,12 @@ class RichCliRenderer(Renderer):
         if rich is None:
             raise ImportError(f"RichCliRenderer needs the 'rich' library: {CLI_REMEDY}")
         self._store = store
-        self._min_rank = _rank(min_level)
+        self._min_rank = rank_of(min_level)
         self._console = rich.console.Console(stderr=True, highlight=False, emoji=False)
 
     def render(self, msg_id: str, level: str, **kwargs: Any) -> None:
         """Show the text of the message."""
-        if _rank(level) < self._min_rank:
+        if rank_of(level) < self._min_rank:
             return
         shown = {name: _plain(value) for name, value in kwargs.items()}
         unknown = _plain(f"<{msg_id}>")  # ids may be made of what comes from elsewhere, too
@@ -68,10 +68,6 @@ class RichCliRenderer(Renderer):
         else:
             style = _STYLES.get(msg_id.rpartition(".")[2]) or _STYLES.get(level.lower())
             self._console.print(text, style=style, soft_wrap=True)
-
-
-def _rank(level: str) -> int:
-    return LOG_LEVELS.get(level.upper(), LOG_LEVELS["INFO"])
 
 
 def _plain(value: Any) -> Any:

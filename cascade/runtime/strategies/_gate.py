@@ -9,7 +9,6 @@ import math
 from typing import Any
 
 from cascade.runtime._stock import is_stock
-from cascade.runtime.events import StaticAnalysisWarning
 
 __all__ = ["Gate"]
 
@@ -66,7 +65,7 @@ class Gate:
         """Whether nobody would notice that a step has neither graph nor nodes: no part of the user's is given them."""
         strategy = self.strategy
         is_stock_plan = is_stock(strategy.solver, "layered", "resolve") and strategy.is_stock_build
-        return bool(is_stock_plan and self._seen[-1] and not strategy.tell.wants(StaticAnalysisWarning))
+        return bool(is_stock_plan and self._seen[-1] and not strategy.tell.wants_graph())
 
     def allows(self, program: Any) -> bool:
         """Decide whether a program may run hot in this epoch."""

@@ -23,7 +23,6 @@ from cascade import _kernel
 from cascade.graph.model import Node
 from cascade.runtime import _evaluation
 from cascade.runtime._concurrency import run_together
-from cascade.runtime.events import TaskExecutionFinished, TaskExecutionStarted, TaskSkipped
 from cascade.runtime.strategies._attempts import Attempts
 from cascade.runtime.strategies._build import Built, Packed, build_warm, compile_unseen, unpack
 from cascade.runtime.strategies._items import Items
@@ -33,8 +32,6 @@ from cascade.runtime.strategies._stages import StageLoop
 __all__ = ["Evaluation"]
 
 #: What a step publishes unless it runs hot.
-_EVENTS = (TaskExecutionStarted, TaskExecutionFinished, TaskSkipped)
-
 
 class Evaluation(_evaluation.Evaluation):
     """Computes the final value of an expression: a tail step replaces the one before it."""
@@ -182,6 +179,7 @@ class Evaluation(_evaluation.Evaluation):
         is_new = program is None
         if is_new and not frame.unkeyed and strategy.gate.is_unseen():
             program = compile_unseen(strategy, frame, run)
+            strategy.tell.warn_of_unseen_recursion(frame.expression.operations, program, run.run_id)
         elif is_new:
             built = strategy._build(frame, run)
             program = built.program
@@ -213,7 +211,7 @@ class Evaluation(_evaluation.Evaluation):
         if not self.strategy.gate.allows(program):
             return False
         # A step that has just been built publishes its events; it may be skipped only when nobody would get them.
-        return not is_cold or not any(map(self.strategy.tell.wants, _EVENTS))
+        return not is_cold or not self.strategy.tell.wants_nodes()
 
     def _set_up(self, needed: set[str]) -> bool:
         """Set up the resources that are not active; whether one of them lasts for this step only.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from cascade import _kernel
+from cascade.graph._shadows import warns_of_recursion
 from cascade.graph.model import Graph, Node
 from cascade.runtime._shown import described, preview
 from cascade.runtime.events import (
@@ -13,6 +15,7 @@ from cascade.runtime.events import (
     StaticAnalysisWarning,
     TaskExecutionFinished,
     TaskExecutionStarted,
+    TaskSkipped,
 )
 from cascade.runtime.strategies._runs import PROGRESS_INTERVAL, Run
 
@@ -22,6 +25,8 @@ WARNING_TEXT = (
     "Task '{name}' returns a call of itself whose arguments are calls too. Each new structure of such a call is "
     "compiled once and then runs hot; a structure that differs at every step is built and planned at every step."
 )
+
+_NODE_EVENTS = (TaskExecutionStarted, TaskExecutionFinished, TaskSkipped)
 
 
 class Teller:
@@ -38,6 +43,15 @@ class Teller:
         """Whether somebody listens to an event of this class."""
         wants = getattr(self._strategy.bus, "wants", None)
         return wants is None or bool(wants(event))
+
+    def wants_nodes(self) -> bool:
+        """Whether somebody listens to what becomes of every node; who only hears of failures is told in any tier."""
+        wants = getattr(self._strategy.bus, "wants_successes", self.wants)
+        return any(map(wants, _NODE_EVENTS))
+
+    def wants_graph(self) -> bool:
+        """Whether somebody who listens to nodes and to warnings about them would get the ids that a graph has."""
+        return self.wants(StaticAnalysisWarning) and self.wants_nodes()
 
     def publish(self, event: type[Any], node: Node, run_id: str, **fields: Any) -> None:
         """Publish an event about a node."""
@@ -112,12 +126,29 @@ class Teller:
 
     def warn_of_recursion(self, graph: Graph, run_id: str) -> None:
         """Warn once of each task whose calls of itself have calls as arguments."""
-        issued = self._strategy._issued_warnings
         for node in graph.nodes:
-            if node.warns_dynamic_recursion and node.name not in issued:
-                issued.add(node.name)
-                text = WARNING_TEXT.format(name=node.name)
-                self.publish(StaticAnalysisWarning, node, run_id, warning_code="CS-W001", message=text)
+            if node.warns_dynamic_recursion and self._is_first_warning(node.name):
+                self.publish(StaticAnalysisWarning, node, run_id, **_warning(node.name))
+
+    def warn_of_unseen_recursion(self, operations: Sequence[Any], program: Any, run_id: str) -> None:
+        """Do the same where there is no graph."""
+        if not self.wants(StaticAnalysisWarning):
+            return
+        met = set()
+        for op, operation in enumerate(operations):
+            task = getattr(operation.lazy, "task", None)
+            if task is None or task in met:
+                continue
+            met.add(task)
+            if warns_of_recursion(task) and self._is_first_warning(task.name):
+                self.publish_hot(StaticAnalysisWarning, program, op, run_id, **_warning(task.name))
+
+    def _is_first_warning(self, name: str) -> bool:
+        issued = self._strategy._issued_warnings
+        if name in issued:
+            return False
+        issued.add(name)
+        return True
 
     def warn_of_cache(self, node: Node, value: Any) -> None:
         """Say once that a target which returns a call or a jump is not cached: its value is the next step's to find."""
@@ -134,6 +165,10 @@ class Teller:
             node.name,
             "jump" if isinstance(value, _kernel.Jump) else "call",
         )
+
+
+def _warning(name: str) -> dict[str, str]:
+    return {"warning_code": "CS-W001", "message": WARNING_TEXT.format(name=name)}
 
 
 def hot_id(program: Any, op: int) -> str:
