@@ -55,7 +55,9 @@ def no() -> bool:
 
 @cs.task
 def grows(n: int) -> Any:
-    return grows(ok(n - 1)) if n else "end"
+    if n == 0:
+        return "end"
+    return grows(ok(n - 1))
 
 
 def flaky() -> Any:
