@@ -293,10 +293,11 @@ def agree(expected: Record, found: Record, timed: bool = True) -> None:
         is_cached = any(entry.startswith(("a?", "b?")) for entry in one["log"])
         logs = [one["log"], other["log"]]
         # A map that lets others run may be ended by their failure sooner or later.
-        if is_async or (expected.breathes and "error" in one):
+        takes_turns = is_async or (expected.breathes and "error" in one)
+        if takes_turns:
             told = "error" not in one and not (is_cached and by_chance)
             logs = [Counter(log) if told else None for log in logs]
-        if is_async and "error" in one:  # whether a sibling failed too before it was ended is the moment of its ending
+        if takes_turns and "error" in one:  # whether a sibling failed too before it was ended is the moment of its ending
             one, other = ({**each, "notes": None} for each in (one, other))
         assert other | {"log": logs[1]} == one | {"log": logs[0]}, f"{other}\nis not what was expected:\n{one}"
 
