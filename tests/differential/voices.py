@@ -297,7 +297,7 @@ def agree(expected: Record, found: Record, timed: bool = True) -> None:
         if takes_turns:
             told = "error" not in one and not (is_cached and by_chance)
             logs = [Counter(log) if told else None for log in logs]
-        if takes_turns and "error" in one:  # whether a sibling failed too before it was ended is the moment of its ending
+        if takes_turns and "error" in one:  # whether a sibling failed too before it was ended depends on when it was
             one, other = ({**each, "notes": None} for each in (one, other))
         assert other | {"log": logs[1]} == one | {"log": logs[0]}, f"{other}\nis not what was expected:\n{one}"
 
