@@ -54,11 +54,7 @@ class MessageBus:
 
     def publish(self, event: Event) -> None:
         """Deliver ``event`` to the handlers subscribed now; one that raises is logged and stops nobody."""
-        event_type = type(event)
-        route = self._routes.get(event_type)
-        if route is None:
-            route = self._route_of(event_type)
-        for handler in route:
+        for handler in self._route_of(type(event)):
             try:
                 handler(event)
             except Exception as error:  # a listener must not decide over the run; others propagate
@@ -66,16 +62,11 @@ class MessageBus:
 
     def wants(self, event_type: type[Event]) -> bool:
         """Whether an event of exactly this class would reach anybody: a subscriber, or a ``publish`` of the user's."""
-        route = self._routes.get(event_type)
-        if route is None:
-            route = self._route_of(event_type)
-        return bool(route) or self._is_replaced()
+        return bool(self._route_of(event_type)) or self._is_replaced()
 
     def wants_successes(self, event_type: type[Event]) -> bool:
         """Whether an event of exactly this class, about something that went well, would mean anything to anybody."""
-        if not self.wants(event_type):
-            return False
-        route = self._routes[event_type]
+        route = self._route_of(event_type)
         return self._is_replaced() or not all(getattr(handler, "is_for_failures", False) for handler in route)
 
     def _is_replaced(self) -> bool:
@@ -83,6 +74,9 @@ class MessageBus:
 
     def _route_of(self, event_type: type[Any]) -> tuple[Handler, ...]:
         routes = self._routes
+        route = routes.get(event_type)
+        if route is not None:
+            return route
         handlers = [handler for base in event_type.__mro__ for handler in self._subscribers.get(base, ())]
         routes[event_type] = route = (*handlers, *self._wildcard_subscribers)
         return route
