@@ -292,7 +292,7 @@ def agree(expected: Record, found: Record, timed: bool = True) -> None:
             continue
         is_cached = any(entry.startswith(("a?", "b?")) for entry in one["log"])
         logs = [one["log"], other["log"]]
-        # Maps of one level have no order either once one lets others run, which may be before it has to.
+        # Maps of one level have no order either where one of them lets others run between its items.
         takes_turns = is_async or expected.breathes
         if takes_turns:
             told = "error" not in one and not (is_cached and (by_chance or expected.breathes))
