@@ -147,7 +147,9 @@ class NodeProcessor:
         return mapped
 
     async def save_final(self, node: Node, graph: Graph, state_backend: StateBackend, value: Any) -> None:
-        """Give the cache policy of a node the value of the expression that its function returned."""
+        """Give the cache policy of a node the value of the expression that its function returned, unless it is a jump."""
+        if isinstance(value, _kernel.Jump):
+            return
         inputs = await self._resolve_inputs_for_cache(node, graph, state_backend)
         await node.cache_policy.save(node.cache_id, inputs, value)
 

@@ -432,6 +432,17 @@ def test_jumps_are_not_cached(hot: bool) -> None:
         assert run(node, hot=hot) == "value"
     assert policy.values == {}
 
+    @task
+    def outer(n: int) -> Any:
+        return body(n)
+
+    @task
+    def data(jump: Jump) -> int:
+        return jump.data
+
+    assert run(data(outer(2).with_cache(policy)), hot=hot) == 1
+    assert policy.values == {}
+
 
 def test_conditions_and_choices_hold_in_every_round(hot: bool) -> None:
     """A target with ``run_if``, ``after`` or a Router among its arguments loops like any other."""
