@@ -147,7 +147,7 @@ class NodeProcessor:
         return mapped
 
     async def save_final(self, node: Node, graph: Graph, state_backend: StateBackend, value: Any) -> None:
-        """Give the cache policy of a node the value of the expression that its function returned, unless it is a jump."""
+        """Give the cache policy of a node the value of the expression that its function returned; a jump is none."""
         if isinstance(value, _kernel.Jump):
             return
         inputs = await self._resolve_inputs_for_cache(node, graph, state_backend)
