@@ -62,15 +62,15 @@ class MessageBus:
 
     def wants(self, event_type: type[Event]) -> bool:
         """Whether an event of exactly this class would reach anybody: a subscriber, or a ``publish`` of the user's."""
-        return bool(self._route_of(event_type)) or self._is_replaced()
+        route = self._routes.get(event_type)  # asked several times at every call of a task: in line for that
+        if route is None:
+            route = self._route_of(event_type)
+        return bool(route) or type(self).publish is not MessageBus.publish or "publish" in self.__dict__
 
     def wants_successes(self, event_type: type[Event]) -> bool:
         """Whether an event of exactly this class, about something that went well, would mean anything to anybody."""
-        route = self._route_of(event_type)
-        return self._is_replaced() or not all(getattr(handler, "is_for_failures", False) for handler in route)
-
-    def _is_replaced(self) -> bool:
-        return type(self).publish is not MessageBus.publish or "publish" in self.__dict__
+        ordinary = [one for one in self._route_of(event_type) if not getattr(one, "is_for_failures", False)]
+        return bool(ordinary) or type(self).publish is not MessageBus.publish or "publish" in self.__dict__
 
     def _route_of(self, event_type: type[Any]) -> tuple[Handler, ...]:
         routes = self._routes

@@ -179,7 +179,7 @@ class Evaluation(_evaluation.Evaluation):
         is_new = program is None
         if is_new and not frame.unkeyed and strategy.gate.is_unseen():
             program = compile_unseen(strategy, frame, run)
-            strategy.tell.warn_of_unseen_recursion(frame.expression.operations, program, run.run_id)
+            strategy.tell.warn_of_unseen_recursion(frame, program, run.run_id)
         elif is_new:
             built = strategy._build(frame, run)
             program = built.program

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from typing import Any
 
 from cascade import _kernel
@@ -130,12 +129,12 @@ class Teller:
             if node.warns_dynamic_recursion and self._is_first_warning(node.name):
                 self.publish(StaticAnalysisWarning, node, run_id, **_warning(node.name))
 
-    def warn_of_unseen_recursion(self, operations: Sequence[Any], program: Any, run_id: str) -> None:
-        """Do the same where there is no graph."""
+    def warn_of_unseen_recursion(self, frame: Any, program: Any, run_id: str) -> None:
+        """Do the same where there is no graph; only then is the expression of the frame put together, which costs."""
         if not self.wants(StaticAnalysisWarning):
             return
         met = set()
-        for op, operation in enumerate(operations):
+        for op, operation in enumerate(frame.expression.operations):
             task = getattr(operation.lazy, "task", None)
             if task is None or task in met:
                 continue
