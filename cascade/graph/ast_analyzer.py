@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,14 @@ if TYPE_CHECKING:
 __all__ = ["AnalysisResult", "ReferenceResolver", "TcoVisitor", "analyze_task_source", "assign_tco_cycle_ids"]
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+#: CPython 3.11 counts the depth of all syntax trees that become objects in one place, and raises SystemError where two
+#: threads take turns in that (https://github.com/python/cpython/issues/106905). A finaliser may come here again.
+_PARSING = threading.RLock()
+_UNREADABLE = (
+    *(OSError, TypeError, SyntaxError, ValueError, IndexError, TokenError),
+    *(RecursionError, MemoryError, SystemError),
+)
+_PATIENCE = 5.0  # seconds: a forked process may have been given the lock of a thread that it has not
 
 
 @dataclass
@@ -195,16 +204,28 @@ def _definition(function: Any) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
     if not inspect.isfunction(function):
         return None
     try:
-        source = inspect.getsource(function)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # whoever imported the module has been warned
-            tree = _parse(source)
+        tree = _parse_alone(inspect.getsource(function))
     # The source may be gone, changed on disk, or nested deeper than the parser goes: then it says nothing.
-    except (OSError, TypeError, SyntaxError, ValueError, IndexError, TokenError, RecursionError, MemoryError):
+    except _UNREADABLE:
         return None
     definition = tree.body[0] if tree.body else None
     found = isinstance(definition, _FUNCTIONS) and definition.name == function.__code__.co_name
     return definition if found else None  # type: ignore[return-value]
+
+
+def _parse_alone(source: str) -> ast.Module:
+    """Parse while no other analysis does; again, if another library's parser came between."""
+    is_alone = _PARSING.acquire(timeout=_PATIENCE)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # whoever imported the module has been warned
+            try:
+                return _parse(source)
+            except SystemError:
+                return _parse(source)
+    finally:
+        if is_alone:
+            _PARSING.release()
 
 
 def _parse(source: str) -> ast.Module:

@@ -459,3 +459,27 @@ def test_resolver_and_visitor() -> None:
     assert visitor.potential_targets == [other]
     assert visitor.current_task is direct
     assert not visitor.has_dynamic_recursion
+
+
+def test_a_parser_of_another_thread_may_come_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CPython's error about that is no error of a run: the source is parsed again, and then says nothing."""
+
+    @task
+    def found(n: int) -> Any:
+        return found(n)
+
+    @task
+    def lost(n: int) -> Any:
+        return lost(n)
+
+    parse, wrong = ast.parse, iter([True, False, True, True])
+
+    def parse_between(*arguments: Any, **options: Any) -> ast.AST:
+        if next(wrong, False):
+            raise SystemError("AST constructor recursion depth mismatch (before=105, after=103)")
+        return parse(*arguments, **options)
+
+    monkeypatch.setattr(ast, "parse", parse_between)
+
+    assert analyze_task_source(found).targets == [found]
+    assert list(analyze_task_source(lost).targets) == []
