@@ -284,7 +284,7 @@ def agree(expected: Record, found: Record, timed: bool = True) -> None:
     """
     is_async = expected.is_async or (expected.maps and not timed)
     by_chance = expected.threads or (is_async and not timed)
-    if (by_chance or expected.breathes) and expected.changes:
+    if by_chance and expected.changes:
         return
     for one, other in zip(expected.outcomes[: len(found.outcomes)], found.outcomes, strict=True):
         if "error" in one and by_chance:
@@ -295,7 +295,7 @@ def agree(expected: Record, found: Record, timed: bool = True) -> None:
         # Maps of one level have no order either where one of them lets others run between its items.
         takes_turns = is_async or expected.breathes
         if takes_turns:
-            told = "error" not in one and not (is_cached and (by_chance or expected.breathes))
+            told = "error" not in one and not (is_cached and by_chance)
             logs = [Counter(log) if told else None for log in logs]
         if takes_turns and "error" in one:  # whether a sibling failed too before it was ended depends on when it was
             one, other = ({**each, "notes": None} for each in (one, other))
