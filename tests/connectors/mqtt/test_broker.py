@@ -353,7 +353,8 @@ def test_disconnect_does_not_wait_for_ever(broker, monkeypatch, caplog, has_mail
         return other_tasks()
 
     assert asyncio.run(main()) == set()
-    assert ["1 messages lost" in record.getMessage() for record in caplog.records] == [True] * has_mail
+    ours = [record for record in caplog.records if record.name.startswith("cascade")]  # the client may log a reset
+    assert ["1 messages lost" in record.getMessage() for record in ours] == [True] * has_mail
     assert open_files() == before
 
 
