@@ -77,7 +77,15 @@ def macros() -> list[tuple[str, str | None]]:
     return found
 
 
+KERNEL = Extension(
+    "cascade._hot",
+    ["cascade/_hot.pyx"],
+    define_macros=macros(),
+    include_dirs=["cascade"],
+    depends=["cascade/_aside.h"],
+)
+
 setup(
-    ext_modules=[] if PURE else [Extension("cascade._hot", ["cascade/_hot.pyx"], define_macros=macros())],
+    ext_modules=[] if PURE else [KERNEL],
     cmdclass={"build_ext": BuildHot},
 )

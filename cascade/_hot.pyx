@@ -16,7 +16,9 @@ from cpython.object cimport PyObject, PyTypeObject
 from libc.stdint cimport int8_t, int32_t, int64_t, intptr_t, uint64_t, uintptr_t
 from libc.string cimport memcmp, memcpy, memset
 
+import atexit
 import dataclasses
+import gc
 import inspect
 import itertools
 import os
@@ -183,6 +185,7 @@ cdef extern from *:
     static inline PyObject *cascade_call(PyObject *function, PyObject **args, size_t nargsf, PyObject *keywords) {
         return ((PyFunctionObject *)function)->vectorcall(function, args, nargsf, keywords);
     }
+    #include "_aside.h"
     #define CASCADE_CONTAINER (Py_TPFLAGS_LIST_SUBCLASS | Py_TPFLAGS_TUPLE_SUBCLASS | Py_TPFLAGS_DICT_SUBCLASS)
     /* of types that derive from a common builtin one: no class of this module does */
     #define CASCADE_BUILTIN (CASCADE_CONTAINER | Py_TPFLAGS_LONG_SUBCLASS | Py_TPFLAGS_UNICODE_SUBCLASS \
@@ -225,6 +228,15 @@ cdef extern from *:
     PyObject* cascade_defaults(PyObject*) noexcept
     PyObject* cascade_kwdefaults(PyObject*) noexcept
     PyObject* cascade_call(PyObject*, PyObject**, size_t, PyObject*) noexcept
+    bint cascade_find_generations(const int*) noexcept
+    bint cascade_is_automatic() noexcept
+    void cascade_put_newest_first(PyTypeObject*) noexcept
+    void cascade_set_aside(int, bint, PyTypeObject*) noexcept
+    void cascade_bring_back() noexcept
+    void PyGC_Collect() noexcept
+    ctypedef struct PyThreadState:
+        pass
+    PyThreadState* PyThreadState_Get() noexcept
     void NEW_REFERENCE "_Py_NewReference"(PyObject*) noexcept
     void GC_TRACK "PyObject_GC_Track"(PyObject*) noexcept
     void GC_UNTRACK "PyObject_GC_UnTrack"(PyObject*) noexcept
@@ -866,6 +878,7 @@ cdef PyObject* _task_vectorcall(PyObject* self, PyObject** args, size_t nargsf, 
 # without source and values, None (owned) in each of the other references. The mark may stay: its trace is over.
 
 cdef enum:
+    MANY = 1 << 13  # lazy results
     r_SOURCE = 0
     r_VALUES = 1
     r_NAMES = 2
@@ -894,6 +907,8 @@ cdef inline PyObject* _new_lazy(PyObject* source, PyObject* values, PyObject* na
         NEW_REFERENCE(made)
         references = cascade_references(made)
     else:
+        if _live >= _many:
+            _mind_many()
         made = cascade_new(T_LAZY)
         if made == NULL:
             DECREF(values)
@@ -914,13 +929,51 @@ cdef inline PyObject* _new_lazy(PyObject* source, PyObject* values, PyObject* na
 
 
 cdef void _free_lazy(PyObject* self) noexcept:
-    global _live, _spare_count
-    cdef PyObject** references = cascade_references(self)
-    cdef PyObject* none = <PyObject*>None
+    global _live
     _live -= 1
     GC_UNTRACK(self)
-    if references[r_WEAKREFS] != NULL:
+    if cascade_references(self)[r_WEAKREFS] != NULL:
         CLEAR_WEAKREFS(self)
+    if _live < MANY:
+        _take_apart(self)
+    else:
+        _take_apart_in_turn(self)
+
+
+# Where many live, those that go because another one goes wait until it is gone, in the order in which they come: a large
+# expression is freed in the order in which it lies in memory, not from the top to the bottom again and again.
+cdef PyObject* _next_gone = NULL  # linked by their marks
+cdef PyObject* _last_gone
+cdef PyThreadState* _freeing = NULL  # the thread that is at it; another one does not leave its own to it
+
+
+cdef void _take_apart_in_turn(PyObject* self) noexcept:
+    global _next_gone, _last_gone, _freeing
+    cdef PyThreadState* here = PyThreadState_Get()
+    if _freeing != NULL and _freeing != here:
+        _take_apart(self)
+        return
+    (<_Lazy>self).mark = 0
+    if _next_gone == NULL:
+        _next_gone = self
+    else:
+        (<_Lazy>_last_gone).mark = <int64_t><intptr_t>self
+    _last_gone = self
+    if _freeing != NULL:
+        return
+    _freeing = here
+    while _next_gone != NULL:
+        self = _next_gone
+        _next_gone = <PyObject*><intptr_t>(<_Lazy>self).mark
+        (<_Lazy>self).mark = 0
+        _take_apart(self)
+    _freeing = NULL
+
+
+cdef void _take_apart(PyObject* self) noexcept:
+    global _spare_count
+    cdef PyObject** references = cascade_references(self)
+    cdef PyObject* none = <PyObject*>None
     if references[r_NAMES] != none:
         _empty(references + r_NAMES)
     if references[r_RETRY] != none:
@@ -940,6 +993,74 @@ cdef void _free_lazy(PyObject* self) noexcept:
     DECREF(none)
     DECREF(none)
     cascade_delete(self)
+
+
+# Where many lazy results live, those that have lived for a while are set aside from Python's garbage collector, see
+# _aside.h. They take part in each full collection that somebody asks for, and in one of ours whenever there are twice as
+# many lazy results as at the last.
+
+cdef enum:
+    VERY_MANY = 1 << 17  # what fewer of them may hold is no reason for a collection
+
+cdef int64_t _many = MANY  # with so many there is something to do
+cdef bint _sets_aside = False
+cdef bint _shall_come_back = False  # for the next full collection
+cdef bint _are_back = False  # for the collection that goes on
+
+
+cdef void _mind_many() noexcept:
+    """Begin to set lazy results aside, or collect what is garbage among them."""
+    global _many, _shall_come_back
+    _many = max(VERY_MANY, 2 * _live)
+    if not _sets_aside:
+        _begin_to_set_aside()
+        return
+    if _on_collection not in gc.callbacks:
+        gc.callbacks.append(_on_collection)
+    _shall_come_back = True
+    PyGC_Collect()
+
+
+cdef void _begin_to_set_aside() noexcept:
+    global _many, _sets_aside
+    cdef int[3] thresholds
+    thresholds[0], thresholds[1], thresholds[2] = gc.get_threshold()
+    if not cascade_find_generations(thresholds):
+        _many = 1 << 62
+        return
+    cascade_set_aside(1, True, T_LAZY)
+    cascade_set_aside(2, True, T_LAZY)
+    gc.callbacks.append(_on_collection)
+    atexit.register(_end_setting_aside)
+    _sets_aside = True
+
+
+def _end_setting_aside():
+    """Leave all lazy results to the collector again, before the interpreter ends."""
+    global _many, _sets_aside
+    if not _sets_aside:
+        return
+    if _on_collection in gc.callbacks:
+        gc.callbacks.remove(_on_collection)
+    cascade_bring_back()
+    _sets_aside = False
+    _many = MANY
+
+
+def _on_collection(str phase, dict info):
+    """Set aside what has survived a collection, and bring it back for a full one that the collector has not chosen."""
+    global _many, _shall_come_back, _are_back
+    cdef int generation = info["generation"]
+    if phase == "start":
+        cascade_put_newest_first(T_LAZY)
+        if generation == 2 and (_shall_come_back or not (gc.isenabled() and cascade_is_automatic())):
+            cascade_bring_back()
+            _shall_come_back, _are_back = False, True
+        return
+    cascade_set_aside(min(generation + 1, 2), _are_back, T_LAZY)
+    _are_back = False
+    if 4 * _live < _many:
+        _many = max(VERY_MANY, 2 * _live)
 
 
 cdef inline void _drop_values(PyObject* values) noexcept:

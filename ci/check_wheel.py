@@ -19,7 +19,7 @@ from pathlib import Path
 EXTENSION = re.compile(r"cascade/_hot\.[\w-]+\.(so|pyd)|cascade/_hot\.(so|pyd)")
 TEXTS = re.compile(r"cascade/common/locales/en/\w+\.json")
 METADATA = re.compile(r"cascade_hot-[^/]+\.dist-info/.+")
-GENERATED = re.compile(r".*\.(c|h|cpp|html|so|pyd|pyc)|.*/build/.*")
+GENERATED = re.compile(r".*\.(c|cpp|html|so|pyd|pyc)|.*/build/.*")
 
 
 def sources() -> set[str]:
@@ -55,7 +55,8 @@ def wheel_faults(wheel: Path, *, pure: bool) -> Iterator[str]:
 def sdist_faults(sdist: Path) -> Iterator[str]:
     with tarfile.open(sdist) as archive:
         names = {member.name.partition("/")[2] for member in archive if member.isfile()}
-    needed = sources() | {"cascade/_hot.pyx", "setup.py", "pyproject.toml", "LICENSE", "README.md", "CHANGELOG.md"}
+    needed = sources() | {"cascade/_hot.pyx", "cascade/_aside.h", "setup.py", "pyproject.toml", "LICENSE"}
+    needed |= {"README.md", "CHANGELOG.md"}
     yield from (f"{name} is missing from the sdist" for name in sorted(needed - names))
     yield from (f"{name} does not belong in an sdist" for name in sorted(names) if GENERATED.fullmatch(name))
 
