@@ -6,8 +6,8 @@
 
 Times are CPU times of this thread, so that a neighbour on the machine does not count, as ratios to the steps of a
 trampoline which runs in turn. Python's garbage collector is left as it is, and switched off for ``alone``. It walks all
-that lives each time that has grown by a quarter, and memory is the slower the more of it is used, so an expression
-costs more to write the larger it is, in any program: ``plain`` and ``plain_alone`` show how much.
+that lives each time that has grown by a quarter, but for what the kernel sets aside (``cascade/_aside.h``), and memory
+is the slower the more of it is used: ``plain`` and ``plain_alone`` show what that costs in any program.
 """
 
 from __future__ import annotations
