@@ -1,18 +1,20 @@
-/* Lazy results that have lived for a while, set aside from Python's garbage collector.
+/* Lazy results that have lived for a while, set aside from Python's garbage collector between its full collections.
 
-   CPython walks everything that lives whenever that has grown by a quarter, so an object of a large expression is looked at
-   some five times while the expression is written; and each walk leaves the objects in another order than they have in
-   memory, so that the next one misses the cache at every object. For layers of a hundred calls that is nine tenths of what
-   writing a million of them costs.
+   CPython walks everything that lives whenever what has survived young collections is a quarter of it, so an object of a
+   large expression is looked at some five times while the expression is written; and each walk leaves the objects in another
+   order than they have in memory, so that the next one misses the cache at every object. For layers of a hundred calls that
+   is nine tenths of what writing a million of them costs.
 
    Here they are a generation of their own: a list that the collector does not know. For it they are what the objects of an
-   older generation are in the collection of a younger one: not looked at, and what they refer to is alive. Before a full
-   collection in which they shall take part they are put behind the youngest generation, the newest first: there each object
-   is met after those that refer to it, is known to be alive when its turn comes, and keeps its place.
+   older generation are in the collection of a younger one: not looked at, what they refer to is alive, and they do not count
+   among those that have survived, so that full collections come when other objects ask for them. For each of these they are
+   put behind all others, the newest first: there each object is met after one that refers to it, is known to be alive when
+   its turn comes, and keeps its place.
 
    What this relies on holds in CPython 3.11 to 3.13, and is checked before it is used: two words in front of each object
    that the collector knows link it into a circular list, two bits of the second are flags; an object is put at the end of the
-   youngest generation; three generations lie side by side, each with its threshold and its count. */
+   youngest generation; three generations lie side by side, each with its threshold and its count. Objects are moved only when
+   the collector says that it begins or has ended: its own lists are complete then. */
 #ifndef CASCADE_ASIDE_H
 #define CASCADE_ASIDE_H
 
@@ -51,12 +53,6 @@ static int cascade_find_generations(const int *thresholds) {
     return cascade_prev(&found[0].head) == cascade_node(cascade_bound);
 }
 
-/* Whether the collection of all generations that begins now is one that the collector, being enabled, has decided on. */
-static int cascade_is_automatic(void) {
-    return cascade_generations[0].threshold > 0 && cascade_generations[0].count > cascade_generations[0].threshold
-        && cascade_generations[2].count > cascade_generations[2].threshold;
-}
-
 static inline void cascade_move_before(CascadeNode *next, CascadeNode *node) {
     if (node == next) return;
     cascade_link(cascade_prev(node), cascade_next(node));
@@ -64,10 +60,11 @@ static inline void cascade_move_before(CascadeNode *next, CascadeNode *node) {
     cascade_link(node, next);
 }
 
-/* The values of a lazy result, or NULL where the collector knows none. */
+/* The values of a lazy result, or NULL where the collector knows none, or is at work on them. */
 static inline CascadeNode *cascade_values_of(CascadeNode *lazy) {
     PyObject *values = cascade_references((PyObject *)(lazy + 1))[1];
-    if (values == NULL || !PyTuple_CheckExact(values) || PyTuple_GET_SIZE(values) == 0 || !PyObject_GC_IsTracked(values))
+    if (values == NULL || !PyTuple_CheckExact(values) || PyTuple_GET_SIZE(values) == 0 || !PyObject_GC_IsTracked(values)
+        || cascade_node(values)->prev & 2)
         return NULL;
     return cascade_node(values);
 }
@@ -101,9 +98,9 @@ static void cascade_set_aside(int number, int all, PyTypeObject *type) {
     cascade_move_before(head, bound);
 }
 
-/* Puts what was set aside behind the youngest generation. */
+/* Puts what was set aside behind all others, for a full collection: it appends the youngest generation, then the second. */
 static void cascade_bring_back(void) {
-    CascadeNode *head = &cascade_generations[0].head, *first = cascade_next(&cascade_aside);
+    CascadeNode *head = &cascade_generations[1].head, *first = cascade_next(&cascade_aside);
     if (first == &cascade_aside) return;
     cascade_link(cascade_prev(head), first);
     cascade_link(cascade_prev(&cascade_aside), head);
@@ -113,7 +110,6 @@ static void cascade_bring_back(void) {
 #else
 
 static int cascade_find_generations(const int *thresholds) { (void)thresholds; return 0; }
-static int cascade_is_automatic(void) { return 1; }
 static void cascade_put_newest_first(PyTypeObject *type) { (void)type; }
 static void cascade_set_aside(int number, int from_the_end, PyTypeObject *type) {
     (void)number; (void)from_the_end; (void)type;

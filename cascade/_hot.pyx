@@ -229,11 +229,9 @@ cdef extern from *:
     PyObject* cascade_kwdefaults(PyObject*) noexcept
     PyObject* cascade_call(PyObject*, PyObject**, size_t, PyObject*) noexcept
     bint cascade_find_generations(const int*) noexcept
-    bint cascade_is_automatic() noexcept
     void cascade_put_newest_first(PyTypeObject*) noexcept
     void cascade_set_aside(int, bint, PyTypeObject*) noexcept
     void cascade_bring_back() noexcept
-    void PyGC_Collect() noexcept
     ctypedef struct PyThreadState:
         pass
     PyThreadState* PyThreadState_Get() noexcept
@@ -942,32 +940,51 @@ cdef void _free_lazy(PyObject* self) noexcept:
 
 # Where many live, those that go because another one goes wait until it is gone, in the order in which they come: a large
 # expression is freed in the order in which it lies in memory, not from the top to the bottom again and again.
+
+cdef enum:
+    MOST_WAIT = 1000  # a finaliser may drop any number, and go on for any time
+
 cdef PyObject* _next_gone = NULL  # linked by their marks
 cdef PyObject* _last_gone
+cdef Py_ssize_t _gone_count = 0
 cdef PyThreadState* _freeing = NULL  # the thread that is at it; another one does not leave its own to it
 
 
 cdef void _take_apart_in_turn(PyObject* self) noexcept:
-    global _next_gone, _last_gone, _freeing
+    global _next_gone, _last_gone, _gone_count, _freeing
     cdef PyThreadState* here = PyThreadState_Get()
-    if _freeing != NULL and _freeing != here:
+    if _freeing == NULL:
+        _freeing = here
         _take_apart(self)
-        return
-    (<_Lazy>self).mark = 0
-    if _next_gone == NULL:
-        _next_gone = self
+        while _next_gone != NULL:
+            self = _next_gone
+            _next_gone = <PyObject*><intptr_t>(<_Lazy>self).mark
+            _gone_count -= 1
+            (<_Lazy>self).mark = 0
+            _take_apart(self)
+        _freeing = NULL
+    elif _freeing != here or _gone_count == MOST_WAIT:
+        _take_apart(self)
     else:
-        (<_Lazy>_last_gone).mark = <int64_t><intptr_t>self
-    _last_gone = self
-    if _freeing != NULL:
-        return
-    _freeing = here
-    while _next_gone != NULL:
-        self = _next_gone
-        _next_gone = <PyObject*><intptr_t>(<_Lazy>self).mark
         (<_Lazy>self).mark = 0
-        _take_apart(self)
-    _freeing = NULL
+        if _next_gone == NULL:
+            _next_gone = self
+        else:
+            (<_Lazy>_last_gone).mark = <int64_t><intptr_t>self
+        _last_gone = self
+        _gone_count += 1
+
+
+def _forget_other_threads():
+    """In a forked process the thread that was freeing may not exist, and nobody goes on with what waits for it."""
+    global _next_gone, _gone_count, _freeing
+    if _freeing != PyThreadState_Get():
+        _next_gone = _freeing = NULL
+        _gone_count = 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_other_threads)
 
 
 cdef void _take_apart(PyObject* self) noexcept:
@@ -995,72 +1012,70 @@ cdef void _take_apart(PyObject* self) noexcept:
     cascade_delete(self)
 
 
-# Where many lazy results live, those that have lived for a while are set aside from Python's garbage collector, see
-# _aside.h. They take part in each full collection that somebody asks for, and in one of ours whenever there are twice as
-# many lazy results as at the last.
+# Where many lazy results live, those that have survived a collection are set aside until the next full one, see _aside.h.
 
-cdef enum:
-    VERY_MANY = 1 << 17  # what fewer of them may hold is no reason for a collection
-
-cdef int64_t _many = MANY  # with so many there is something to do
+cdef int64_t _NEVER = <int64_t>1 << 62
+cdef int64_t _many = MANY  # with so many we see to it that we are told of collections
 cdef bint _sets_aside = False
-cdef bint _shall_come_back = False  # for the next full collection
-cdef bint _are_back = False  # for the collection that goes on
 
 
 cdef void _mind_many() noexcept:
-    """Begin to set lazy results aside, or collect what is garbage among them."""
-    global _many, _shall_come_back
-    _many = max(VERY_MANY, 2 * _live)
-    if not _sets_aside:
-        _begin_to_set_aside()
-        return
-    if _on_collection not in gc.callbacks:
-        gc.callbacks.append(_on_collection)
-    _shall_come_back = True
-    PyGC_Collect()
+    global _many
+    _many = 2 * _live
+    try:
+        if not _sets_aside:
+            _begin_to_set_aside()
+        elif not _is_told():
+            gc.callbacks.append(_on_collection)
+    except MemoryError:
+        return  # when there are twice as many
 
 
-cdef void _begin_to_set_aside() noexcept:
+cdef int _begin_to_set_aside() except -1:
     global _many, _sets_aside
     cdef int[3] thresholds
     thresholds[0], thresholds[1], thresholds[2] = gc.get_threshold()
     if not cascade_find_generations(thresholds):
-        _many = 1 << 62
-        return
-    cascade_set_aside(1, True, T_LAZY)
-    cascade_set_aside(2, True, T_LAZY)
+        _many = _NEVER
+        return 0
     gc.callbacks.append(_on_collection)
-    atexit.register(_end_setting_aside)
     _sets_aside = True
+    return 0
 
 
+cdef bint _is_told() except -1:
+    for one in gc.callbacks:
+        if one is _on_collection:
+            return True
+    return False
+
+
+@atexit.register
 def _end_setting_aside():
-    """Leave all lazy results to the collector again, before the interpreter ends."""
+    """Leave all lazy results to the collector before the interpreter ends: its last collections tell nobody."""
     global _many, _sets_aside
-    if not _sets_aside:
-        return
-    if _on_collection in gc.callbacks:
-        gc.callbacks.remove(_on_collection)
-    cascade_bring_back()
+    if _sets_aside:
+        cascade_bring_back()
+    _many = _NEVER
     _sets_aside = False
-    _many = MANY
 
 
 def _on_collection(str phase, dict info):
-    """Set aside what has survived a collection, and bring it back for a full one that the collector has not chosen."""
-    global _many, _shall_come_back, _are_back
-    cdef int generation = info["generation"]
+    """Bring back what was set aside before a full collection; after any, set aside what has survived."""
+    global _many
+    cdef object generation = info.get("generation")
+    cdef int number
+    if not _sets_aside or type(generation) is not int or not 0 <= generation <= 2:
+        return
+    number = generation
     if phase == "start":
         cascade_put_newest_first(T_LAZY)
-        if generation == 2 and (_shall_come_back or not (gc.isenabled() and cascade_is_automatic())):
+        if number == 2:
             cascade_bring_back()
-            _shall_come_back, _are_back = False, True
-        return
-    cascade_set_aside(min(generation + 1, 2), _are_back, T_LAZY)
-    _are_back = False
-    if 4 * _live < _many:
-        _many = max(VERY_MANY, 2 * _live)
+    else:
+        if _live >= MANY:
+            cascade_set_aside(min(number + 1, 2), number == 2, T_LAZY)
+        _many = max(MANY, 2 * _live)
 
 
 cdef inline void _drop_values(PyObject* values) noexcept:
