@@ -247,6 +247,8 @@ async def in_the_event_loop(action: Callable[[], Any]) -> Stamp:
         action()
         done.set_result(instant)
 
+    # The event loop then wakes up: a signal that comes when it is about to sleep would wait for the next one otherwise.
+    loop.add_signal_handler(signal.SIGALRM, lambda: None)
     signal.signal(signal.SIGALRM, lambda *_: loop.call_soon_threadsafe(act, _now()))
     signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, SPAN))
     return await done
