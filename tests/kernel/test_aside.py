@@ -196,12 +196,14 @@ def test_whoever_empties_the_list_of_callbacks_is_told_again() -> None:
     """When there are twice as many: until then those that are aside stay there."""
     many = lots()
     circle = old_circle()
+    others = [one for one in gc.callbacks if getattr(one, "__name__", "") != "_on_collection"]
     gc.callbacks.clear()
     many += lots(4 * MANY)
     gc.collect()
     assert circle() is None
     many += lots(4 * MANY)
-    assert sum(one.__name__ == "_on_collection" for one in gc.callbacks) == 1
+    assert [one.__name__ for one in gc.callbacks] == ["_on_collection"]
+    gc.callbacks[:0] = others
     assert known() < MANY
     del many
 
