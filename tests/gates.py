@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 
 import pytest
 
-from cascade.tools.gate import checking, measuring, recording
+from cascade.cli import _gate
+from cascade.tools.gate import measuring
 from cascade.tools.gate.baseline import Baseline
 from cascade.tools.gate.place import here
 from cascade.tools.gate.subjects import Counter, Gate, Subject
 from cascade.tools.gate.verdicts import Kind, Row
+from ci import gate, gate_trials
 
 __all__ = ["Clock", "baseline_of", "virtual"]
 
@@ -54,14 +55,13 @@ class Clock:
 
 
 def virtual(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Lets everything be measured in virtual time, without neighbours."""
+    """Lets everything be measured in virtual time, in this process."""
     clock = Clock()
     monkeypatch.setattr(measuring, "time", clock)
     monkeypatch.setattr(measuring, "gc", clock)
     monkeypatch.setattr(measuring, "_kept_waiting", lambda: 0.0)
-    for module in (checking, recording):
-        monkeypatch.setattr(module, "busy_neighbours", nullcontext)
-    monkeypatch.setattr(checking, "PROCESSES", 0)  # another process would have a clock of its own
+    for module in (_gate, gate, gate_trials):
+        monkeypatch.setattr(module, "measured_by", lambda command: None)  # it would have a clock of its own
     return clock
 
 

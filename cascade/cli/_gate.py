@@ -104,7 +104,8 @@ def _again(path: str, names: Sequence[str], options: argparse.Namespace) -> list
     given = [option for name, value in options.param for option in ("--param", f"{name}={value}")]
     baseline = ["--baseline", str(options.baseline)] if options.baseline else []
     rounds = ["--rounds", str(options.rounds or ROUNDS)]
-    return [path, *names, "--tell-ratios", "--no-instructions", *rounds, *baseline, *given]
+    kind = ["--update", "--reason", options.reason] if options.update else []
+    return [path, *names, "--tell-ratios", "--no-instructions", *kind, *rounds, *baseline, *given]
 
 
 def _is_counted(name: str, baseline: Baseline | None, options: argparse.Namespace) -> bool:

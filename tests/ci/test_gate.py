@@ -215,7 +215,7 @@ def real() -> tuple[Gate, Baseline]:
         name: Subject(name, _work(w, w.size // (10 * slower)), w.yardstick, w.counts, scale=0.1)
         for name, w in chosen.items()
     }
-    small = Gate(subjects, rounds=11)
+    small = Gate(subjects)
     return small, recording.record(small, "a test", None, lambda line: None)
 
 

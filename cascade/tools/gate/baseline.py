@@ -16,7 +16,8 @@ from cascade.tools.gate.verdicts import Kind, Row
 
 __all__ = ["Baseline", "read", "write"]
 
-_FORMAT = 1
+#: 1 had medians of rounds beside busy processes.
+_FORMAT = 2
 _REMEDY = "record one with --update --reason TEXT"
 
 Rows = Mapping[Kind, Mapping[str, Row]]

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from cascade.tools.gate.baseline import Baseline
 from cascade.tools.gate.errors import OtherPlace, RowsDiffer
-from cascade.tools.gate.neighbours import busy_neighbours
 from cascade.tools.gate.place import here
 from cascade.tools.gate.subjects import Gate
 from cascade.tools.gate.verdicts import Kind, Verdict
 
 __all__ = ["PROCESSES", "TRIES", "Report", "check"]
 
-#: How often a row may try to reach its limit here: a regression is there every time, a busy neighbour is not.
-TRIES = 2
-#: How many other processes then try, if the gate can start any: where this one has its memory counts in all its tries.
+#: How often a row may try to reach its limit: a regression is there every time, a busy neighbour is not.
+TRIES = 3
+#: How many of the tries, the last ones, other processes make, if the gate can start any: where a process has its memory
+#: counts in all that it measures.
 PROCESSES = 2
 #: The part by which the calls of a run may differ without a word: a poller makes now one more, now one less.
 _OTHER = 0.1
@@ -52,8 +52,7 @@ def check(gate: Gate, baseline: Baseline, found: Callable[[Verdict], object]) ->
     if reason:
         report.notes.append(f"instructions are not compared: {reason}")
     _demand_rows(gate, baseline, counted=gate.counter.names if not reason else ())
-    with busy_neighbours():
-        timed = _timed(gate, baseline, found)
+    timed = _timed(gate, baseline, found)
     report.verdicts += [timed[name] for name in gate.subjects]
     for verdict in _counted(gate, baseline) if not reason else ():
         report.verdicts.append(verdict)
@@ -118,7 +117,8 @@ def _timed(gate: Gate, baseline: Baseline, found: Callable[[Verdict], object]) -
     """Measure all, then those again that fell short, and so on: what disturbs a row for seconds is over by then."""
     best: dict[str, Verdict] = {}
     waiting = list(gate.subjects)
-    measures = [_here(gate)] * TRIES + ([gate.elsewhere] * PROCESSES if gate.elsewhere is not None else [])
+    others = [gate.elsewhere] * PROCESSES if gate.elsewhere is not None else []
+    measures = [gate.ratios] * (TRIES - len(others)) + others
     for left, measure in zip(reversed(range(len(measures))), measures, strict=True):
         short = []
         for name in waiting:
@@ -131,7 +131,3 @@ def _timed(gate: Gate, baseline: Baseline, found: Callable[[Verdict], object]) -
                 short.append(name)
         waiting = short
     return best
-
-
-def _here(gate: Gate) -> Callable[[Sequence[str]], Mapping[str, float]]:
-    return lambda names: {name: gate.subjects[name].ratio(gate.rounds) for name in names}

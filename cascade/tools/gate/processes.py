@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 
 from cascade.tools.gate.errors import MeasuringFailed
-from cascade.tools.gate.subjects import Gate
+from cascade.tools.gate.subjects import Gate, Measure
 
 __all__ = ["measured_by", "tell_ratios"]
 
@@ -20,7 +20,7 @@ __all__ = ["measured_by", "tell_ratios"]
 _PATIENCE = 900
 
 
-def measured_by(command: Callable[[Sequence[str]], Sequence[str]]) -> Callable[[Sequence[str]], Mapping[str, float]]:
+def measured_by(command: Callable[[Sequence[str]], Sequence[str]]) -> Measure:
     """Return what measures subjects by name in a fresh process each time; ``command`` makes its command line.
 
     What is returned raises:
@@ -43,5 +43,5 @@ def measured_by(command: Callable[[Sequence[str]], Sequence[str]]) -> Callable[[
 
 def tell_ratios(gate: Gate) -> int:
     """Measure each subject once, print the ratios as a JSON object, and return the exit code."""
-    print(json.dumps({name: subject.ratio(gate.rounds) for name, subject in gate.subjects.items()}))
+    print(json.dumps(gate.ratios(list(gate.subjects))))
     return 0

@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 
 from cascade.tools.gate.baseline import Baseline
 from cascade.tools.gate.errors import OtherPlace
-from cascade.tools.gate.neighbours import busy_neighbours
 from cascade.tools.gate.place import here
 from cascade.tools.gate.subjects import Gate
 from cascade.tools.gate.verdicts import Kind, Row, learn
 
 __all__ = ["REPEATS", "record"]
 
-#: How often everything is measured.
+#: How often everything is measured: once here, then in other processes if the gate can start any: where one of them has
+#: its memory shall not decide.
 REPEATS = 5
 #: How often instructions are counted, which hardly differ.
 _COUNTS = 2
@@ -27,6 +27,7 @@ def record(gate: Gate, reason: str, old: Baseline | None, tell: Tell) -> Baselin
     Raises:
         OtherPlace: rows would stay that were recorded elsewhere.
         CountingFailed: instructions could not be counted.
+        MeasuringFailed: another process was to measure, and did not.
         Exception: whatever a subject raised.
     """
     place, staying = here(), _staying(gate, old)
@@ -45,11 +46,11 @@ def _staying(gate: Gate, old: Baseline | None) -> dict[Kind, dict[str, Row]]:
 
 def _times(gate: Gate, tell: Tell) -> dict[str, Row]:
     ratios: dict[str, list[float]] = {name: [] for name in gate.subjects}
-    with busy_neighbours():
-        for repeat in range(REPEATS):
-            for name, subject in gate.subjects.items():
-                ratios[name].append(subject.ratio(gate.rounds))
-            tell(f"measured {repeat + 1} of {REPEATS} times")
+    measures = [gate.ratios, *[gate.elsewhere or gate.ratios] * (REPEATS - 1)]
+    for repeat, measure in enumerate(measures):
+        for name, ratio in measure(list(gate.subjects)).items():
+            ratios[name].append(ratio)
+        tell(f"measured {repeat + 1} of {REPEATS} times")
     return {name: _row(Kind.TIME, name, ratios[name], one.calls, tell) for name, one in gate.subjects.items()}
 
 

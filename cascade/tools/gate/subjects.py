@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from cascade.tools.gate.measuring import ROUNDS, compare
 from cascade.tools.gate.yardsticks import STEPS
 
-__all__ = ["Counter", "Gate", "Subject"]
+__all__ = ["Counter", "Gate", "Measure", "Subject"]
+
+#: From the names of subjects to their ratios.
+Measure = Callable[[Sequence[str]], Mapping[str, float]]
 
 #: Steps of a yardstick that ``STEPS`` does not know.
 _STEPS_OF_OTHERS = 1_000
@@ -55,4 +58,8 @@ class Gate:
     counter: Counter = Counter()
     rounds: int = ROUNDS
     is_complete: bool = True
-    elsewhere: Callable[[Sequence[str]], Mapping[str, float]] | None = None
+    elsewhere: Measure | None = None
+
+    def ratios(self, names: Sequence[str]) -> dict[str, float]:
+        """Measure these subjects in this process, one after the other."""
+        return {name: self.subjects[name].ratio(self.rounds) for name in names}

@@ -19,7 +19,7 @@ def content(**changes: Any) -> dict[str, Any]:
     """Returns what a good file holds, with changes."""
     place = dataclasses.asdict(baseline_of().place)
     row = {"value": 1.0, "tolerance": 0.2}
-    return {"format": 1, "reason": "r", "recorded": place, "time": {"x": row}, "instructions": {}, **changes}
+    return {"format": 2, "reason": "r", "recorded": place, "time": {"x": row}, "instructions": {}, **changes}
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_content_of_these_tests_is_good(tmp_path: Path) -> None:
         *(
             json.dumps(content(**change))
             for change in (
-                {"format": 2},
+                {"format": 1},
                 {"recorded": {}},
                 {"recorded": None},
                 {"time": []},

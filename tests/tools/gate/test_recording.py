@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from cascade.tools.gate.errors import OtherPlace
+from cascade.tools.gate.measuring import ROUNDS
 from cascade.tools.gate.place import here
 from cascade.tools.gate.recording import REPEATS, record
 from cascade.tools.gate.subjects import Counter
@@ -39,7 +40,7 @@ def test_repeats_go_round(clock: Clock) -> None:
 
 def test_restless_subject_is_told(clock: Clock) -> None:
     """Who deviates by more than can be tolerated may fail unchanged, and the one who records it is told."""
-    rates = iter([*[500.0] * 16, *[1_000.0] * 1_000])
+    rates = iter([*[500.0] * (ROUNDS + 1), *[1_000.0] * 1_000])
     gate = clock.gate(a=500)
     subject = replace(gate.subjects["a"], work=lambda: clock.worker("a", next(rates))(0))
     told: list[str] = []
