@@ -63,7 +63,7 @@ _PLACE = dict.fromkeys(
     ("python", "implementation", "kernel", "machine", "system", "processor", "clock", "build"), "unknown"
 )
 _TIME = {"main": {"value": 0.001, "tolerance": 0.5, "calls": 1}}
-_BASELINE = {"format": 1, "reason": "first", "recorded": _PLACE, "time": _TIME, "instructions": {}}
+_BASELINE = {"format": 2, "reason": "first", "recorded": _PLACE, "time": _TIME, "instructions": {}}
 #: What the commands find where they run.
 _FILES = {
     "workflow.py": "import cascade as cs\n\n@cs.task\ndef one():\n    return 1\n\nmain = one()\n",
