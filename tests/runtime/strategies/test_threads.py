@@ -43,6 +43,7 @@ def expressions(number: int = 0) -> Any:
     return number if stop.is_set() else expressions(count([leaf(n) for n in range(50)]))
 
 
+@pytest.mark.skipif(sys.getswitchinterval() > 0.1, reason="threads are to wait, by sys.setswitchinterval")
 @pytest.mark.parametrize("runs", [1, 30], ids=["one", "thirty"])
 @pytest.mark.parametrize("hot", [True, False], ids=["hot", "not hot"])
 @pytest.mark.parametrize("target", [forever, expressions], ids=["loop", "program"])
