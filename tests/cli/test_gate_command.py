@@ -22,6 +22,7 @@ from cascade.cli.main import main
 from cascade.runtime.strategies import _runs
 from cascade.tools.gate import instructions, picture
 from cascade.tools.gate.measuring import ROUNDS
+from cascade.tools.gate.recording import REPEATS
 from cascade.tools.gate.verdicts import Kind
 from tests.gates import Clock, virtual
 
@@ -548,6 +549,30 @@ def test_round_lasts_long_enough(flows: Flows) -> None:
     assert calibrated(0.5) == (1, pytest.approx(0.5))
     assert calibrated(0.01) == (2, pytest.approx(0.01))
     assert calibrated(0.0)[0] == 4096
+
+
+@pytest.mark.slow
+def test_a_baseline_is_learnt_in_several_processes(tmp_path: Path) -> None:
+    """Where the one process has its memory does not decide: the others are given the same names, values and rounds."""
+    (tmp_path / "flow.py").write_text(
+        "import os, cascade as cs\n"
+        "@cs.task\n"
+        "def note(value):\n"
+        "    with open('log', 'a') as log:\n"
+        "        print(os.getpid(), value, file=log)\n"
+        "def main():\n"
+        "    return note(cs.Param('value'))\n",
+        encoding="utf-8",
+    )
+    given = ["--param", "value=9", "--rounds", "2", "--update", "--reason", "first"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(cascade.__file__).parents[1])}
+    command = [sys.executable, "-m", "cascade", "gate", "flow.py", *given]
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True)
+
+    lines = set((tmp_path / "log").read_text(encoding="utf-8").splitlines())
+    assert {line.split()[1] for line in lines} == {"9"}
+    assert len(lines) == REPEATS
+    assert (tmp_path / "flow.gate.json").exists()
 
 
 def test_other_commands_do_without() -> None:
