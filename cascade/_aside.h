@@ -111,8 +111,8 @@ static void cascade_bring_back(void) {
 
 static int cascade_find_generations(const int *thresholds) { (void)thresholds; return 0; }
 static void cascade_put_newest_first(PyTypeObject *type) { (void)type; }
-static void cascade_set_aside(int number, int from_the_end, PyTypeObject *type) {
-    (void)number; (void)from_the_end; (void)type;
+static void cascade_set_aside(int number, int all, PyTypeObject *type) {
+    (void)number; (void)all; (void)type;
 }
 static void cascade_bring_back(void) {}
 

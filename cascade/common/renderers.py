@@ -14,7 +14,13 @@ LOG_LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40}
 
 
 def rank_of(level: str) -> int:
-    """Return the number of a level; that of INFO for one that is not known."""
+    """Return the number of a level; that of INFO for one that is not known.
+
+    Raises:
+        TypeError: the level is no text.
+    """
+    if not isinstance(level, str):
+        raise TypeError(f"a log level is the name of one ({', '.join(LOG_LEVELS)}), not {level!r}")
     return LOG_LEVELS.get(level.upper(), LOG_LEVELS["INFO"])
 
 

@@ -188,7 +188,7 @@ class Engine:
             if not box[0]:
                 return []
             box[0] = _internal_gather(*box[0])
-        params = dict(params) if params else {}
+        params = _named(params)
         status, text, strategy = "Succeeded", None, None
         try:
             if self.connector is not None:
@@ -315,6 +315,13 @@ class _Ending:
         self.stats = _NOTHING_RUN
         #: The connection that the run has joined.
         self.link: Link | None = None
+
+
+def _named(params: Any) -> dict[str, Any]:
+    try:
+        return dict(params or {})
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"params are values by name, {{'name': value}}, not {type(params).__name__}") from error
 
 
 def _in_memory(run_id: str) -> StateBackend:

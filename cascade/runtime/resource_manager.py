@@ -54,6 +54,8 @@ class ResourceManager:
 
     def set_capacity(self, capacity: Mapping[str, int | float]) -> None:
         """Replace all capacities; limits that global constraints have set stay."""
+        if not isinstance(capacity, Mapping):
+            raise TypeError(f"system resources are capacities by name, {{'cpu': 4}}, not {type(capacity).__name__}")
         wanted = {name: _number(name, value) for name, value in capacity.items()}
         with self._lock:
             for name, value in self._capacity.items():

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from cascade.common.messaging import MessageStore
-from cascade.common.renderers import LOG_LEVELS, CliRenderer, JsonRenderer
+from cascade.common.renderers import LOG_LEVELS, CliRenderer, JsonRenderer, rank_of
 
 
 @pytest.fixture
@@ -127,3 +127,10 @@ def test_what_is_not_json_becomes_its_repr():
         "loop": "[[...]]",
         "fine": 1,
     }
+
+
+@pytest.mark.parametrize("level", [None, 10, b"INFO"])
+def test_a_level_is_a_name(level):
+    """A number or nothing is told as such, not taken for INFO."""
+    with pytest.raises(TypeError, match="a log level is the name of one .DEBUG, INFO, WARNING, ERROR., not"):
+        rank_of(level)

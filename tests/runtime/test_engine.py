@@ -957,3 +957,14 @@ def test_observers_do_not_disturb_a_run(hot):
 
     assert run(one(), engine) == 1
     assert len(seen) == 1
+
+
+@pytest.mark.parametrize("params", [3, "ab", [1], [("a", 1, 2)]])
+def test_params_that_have_no_names_are_refused(params):
+    """What cannot be values by name is told before anything runs."""
+    engine = make_engine()
+    seen = watch(engine, RunStarted)
+
+    with pytest.raises(TypeError, match=r"params are values by name, \{'name': value\}, not"):
+        asyncio.run(engine.run(one(), params))
+    assert seen == []

@@ -510,3 +510,10 @@ def test_ten_thousand_waiters_for_one_slot_are_served_quickly():
         assert looked_at < 50_000
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("capacity", [3, "cpu", ["cpu"]])
+def test_capacity_without_names_is_refused(capacity):
+    """Capacities have names."""
+    with pytest.raises(TypeError, match=r"system resources are capacities by name, \{'cpu': 4\}, not"):
+        ResourceManager(capacity)
