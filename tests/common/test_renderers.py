@@ -132,5 +132,5 @@ def test_what_is_not_json_becomes_its_repr():
 @pytest.mark.parametrize("level", [None, 10, b"INFO"])
 def test_a_level_is_a_name(level):
     """A number or nothing is told as such, not taken for INFO."""
-    with pytest.raises(TypeError, match="a log level is the name of one .DEBUG, INFO, WARNING, ERROR., not"):
+    with pytest.raises(TypeError, match=r"a log level is the name of one \(DEBUG, INFO, WARNING, ERROR\), not"):
         rank_of(level)
