@@ -723,6 +723,34 @@ cdef object _is_async(func):
     return inspect.iscoroutinefunction(func) or inspect.iscoroutinefunction(type(func).__call__)
 
 
+cdef object _check_name(name):
+    """Return a name as a plain text: subclasses of str, such as enumerations, print as they like."""
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a task is a text, not {name!r}")
+    return str.__str__(name)
+
+
+cdef int _refuse_hidden_injects(func) except -1:
+    """Refuse inject markers as defaults of positional-only parameters: nobody can give such a parameter by name."""
+    defaults, code = getattr(func, "__defaults__", None), getattr(func, "__code__", None)
+    count = getattr(code, "co_posonlyargcount", 0)
+    if not defaults or type(count) is not int or not count:
+        return 0
+    first = code.co_argcount - len(defaults)
+    for at in range(first, count):
+        if at >= 0 and type(defaults[at - first]) is Inject:
+            raise TypeError(
+                f"parameter {code.co_varnames[at]!r} of {code.co_name}() is positional-only, so nothing can be "
+                "injected into it: put it behind the '/'"
+            )
+    return 0
+
+
+cdef inline bint _is_finite(value) noexcept:
+    """Whether a value is an int or a float that is neither infinite nor NaN; others are looked at more closely."""
+    return type(value) is int or type(value) is float and <double>value - <double>value == 0.0
+
+
 cdef object _check_mode(mode):
     if mode is not None and mode not in ("blocking", "compute"):
         raise ValueError(f"task mode must be None, 'blocking' or 'compute', not {mode!r}")
@@ -764,7 +792,8 @@ cdef class Task:
                 setattr(self, attribute, getattr(func, attribute))
         vars(self)["__wrapped__"] = vars(self)["func"] = func
         setattr(self, "_potential_tco_targets", None)
-        shown = name or getattr(func, "__name__", None) or type(func).__name__
+        _refuse_hidden_injects(func)
+        shown = _check_name(name or getattr(func, "__name__", None) or type(func).__name__)
         self._callee = Callee(func, shown, bool(pure), _check_mode(mode), _is_async(func))
 
     def __class_getitem__(cls, item):
@@ -798,6 +827,7 @@ cdef class Task:
 
     @func.setter
     def func(self, func):
+        _refuse_hidden_injects(func)
         vars(self)["__wrapped__"] = vars(self)["func"] = func
         self._replace(func=func, is_async=_is_async(func))
 
@@ -808,7 +838,7 @@ cdef class Task:
 
     @name.setter
     def name(self, name):
-        self._replace(name=name)
+        self._replace(name=_check_name(name))
 
     @property
     def pure(self):
@@ -1263,6 +1293,8 @@ cdef class _Lazy:
     def with_retry(self, max_attempts=3, delay=0.0, backoff=1.0):
         """Retry a failing call up to ``max_attempts`` times, see :class:`RetryPolicy`; the last call wins."""
         cdef RetryPolicy policy = RetryPolicy.__new__(RetryPolicy)
+        if type(max_attempts) is not int or not _is_finite(delay) or not _is_finite(backoff):
+            _hooks["retry"](self, max_attempts, delay, backoff)
         policy.max_attempts = max_attempts
         policy.delay = delay
         policy.backoff = backoff
@@ -1276,7 +1308,8 @@ cdef class _Lazy:
 
     def with_constraints(self, **kwargs):
         """Hold these amounts of system resources while the function runs; replaces earlier amounts."""
-        self.more().constraints = _hooks["constraint"](requirements=kwargs)
+        amounts = {name: continuation(one, name) if type(one) is Router else one for name, one in kwargs.items()}
+        self.more().constraints = _hooks["constraint"](requirements=amounts)
         return self
 
     def after(self, *predecessors):
@@ -4073,6 +4106,7 @@ cdef class Frame:
     cdef int64_t run_number  # of the call of run() or run_items() that goes on, or 0
     cdef double asked
     cdef bint over  # the deadline had passed when the clock was asked
+    cdef bint hurried  # somebody has asked for a control point
     cdef public bint jumps  # whether a Jump that the target returns is interpreted
     cdef public dict routines  # that tail calls may name, by id
     cdef readonly Routine routine  # that runs, or ran last, at the bottom
@@ -4378,6 +4412,11 @@ cdef class Frame:
         else:
             _push(self, <PyObject*>following, parent)
         return 0
+
+    def hurry(self):
+        """Have the run that is going on return YIELD after the call that it is making, as if its time were over."""
+        self.hurried = True
+        self.credit = 0
 
     def suspend(self):
         """Hand the rest of the top level over to full processing; ``results`` has what has been computed."""
@@ -6097,6 +6136,7 @@ cdef bint _begin_fan(Frame frame, Level* level) except -1:
     cdef PyObject* retry = frame.ops[level.ops + frame.op].retry
     cdef _Fan fan
     cdef list column
+    cdef dict inputs
     if cascade_type(factory) != T_TASK:
         return False
     if (<Task>factory)._callee.is_async or (<Task>factory)._callee.mode is not None:
@@ -6104,7 +6144,8 @@ cdef bint _begin_fan(Frame frame, Level* level) except -1:
     fan = _Fan.__new__(_Fan)
     fan.columns = []
     fan.count = -1
-    for values in _arguments(frame, frame.op)[1].values():
+    _, inputs = _replaced(frame, frame.op) if frame._is_given(level, frame.op) else _arguments(frame, frame.op)
+    for values in inputs.values():
         if type(values) is not list and type(values) is not tuple and type(values) is not range:
             return False
         # not list(): CPython 3.11 never lets go of a list or tuple if it finds no memory for the new one
@@ -6116,7 +6157,7 @@ cdef bint _begin_fan(Frame frame, Level* level) except -1:
     if fan.count < 0 or holds_calls(fan.columns):
         return False
     fan.task = <Task>factory
-    fan.names = <tuple>instruction.keywords
+    fan.names = tuple(inputs)
     fan.values = []
     fan.retry = <object>retry if retry != NULL else None
     INCREF(<PyObject*>fan)
@@ -6260,7 +6301,8 @@ cdef bint _is_over(Frame frame, double deadline) noexcept:
         frame.batch *= 2
     frame.asked = now
     frame.credit = frame.batch
-    frame.over = now >= deadline
+    frame.over = now >= deadline or frame.hurried
+    frame.hurried = False
     return frame.over
 
 

@@ -85,7 +85,8 @@ def install(**hooks: Any) -> None:
     """Hand over what the kernel needs from the layers above.
 
     ``constraint``: class of with_constraints(); ``describe``, ``equal``, ``flatten``: repr, == and pickling of lazy
-    results; ``problem``: function of (kind, details...) that makes the error to raise.
+    results; ``retry``: function that refuses wrong numbers of retries; ``problem``: function of (kind, details...) that
+    makes the error to raise.
     """
     _hooks.update(hooks)
 
@@ -218,6 +219,29 @@ def _is_async(func: Any) -> bool:
     return inspect.iscoroutinefunction(func) or inspect.iscoroutinefunction(type(func).__call__)
 
 
+def _check_name(name: Any) -> str:
+    """Return a name as a plain text: subclasses of str, such as enumerations, print as they like."""
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a task is a text, not {name!r}")
+    return str.__str__(name)
+
+
+def _refuse_hidden_injects(func: Any) -> None:
+    """Refuse inject markers as defaults of positional-only parameters: nobody can give such a parameter by name."""
+    defaults: Any = getattr(func, "__defaults__", None)
+    code: Any = getattr(func, "__code__", None)
+    count = getattr(code, "co_posonlyargcount", 0)
+    if not defaults or type(count) is not int or not count:
+        return
+    first = code.co_argcount - len(defaults)
+    for at in range(first, count):
+        if at >= 0 and type(defaults[at - first]) is Inject:
+            raise TypeError(
+                f"parameter {code.co_varnames[at]!r} of {code.co_name}() is positional-only, so nothing can be "
+                "injected into it: put it behind the '/'"
+            )
+
+
 def _check_mode(mode: str | None) -> str | None:
     if mode not in (None, "blocking", "compute"):
         raise ValueError(f"task mode must be None, 'blocking' or 'compute', not {mode!r}")
@@ -246,7 +270,8 @@ class Task(Generic[P, R]):
             if hasattr(func, attribute):
                 setattr(self, attribute, getattr(func, attribute))
         self.__wrapped__ = vars(self)["func"] = func
-        shown = name or getattr(func, "__name__", None) or type(func).__name__
+        _refuse_hidden_injects(func)
+        shown = _check_name(name or getattr(func, "__name__", None) or type(func).__name__)
         self._callee = Callee(func, shown, bool(pure), _check_mode(mode), _is_async(func))
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -277,6 +302,7 @@ class Task(Generic[P, R]):
 
     @func.setter
     def func(self, func: Callable[..., Any]) -> None:
+        _refuse_hidden_injects(func)
         self.__dict__.pop("_signature_of", None)
         self.__wrapped__ = vars(self)["func"] = func
         self._replace(func=func, is_async=_is_async(func))
@@ -288,7 +314,7 @@ class Task(Generic[P, R]):
 
     @name.setter
     def name(self, name: str) -> None:
-        self._replace(name=name)
+        self._replace(name=_check_name(name))
 
     @property
     def pure(self) -> bool:
@@ -393,6 +419,7 @@ class _Lazy:
 
     def with_retry(self, max_attempts: int = 3, delay: float = 0.0, backoff: float = 1.0) -> Any:
         """Retry a failing call up to ``max_attempts`` times, see :class:`RetryPolicy`; the last call wins."""
+        _hooks["retry"](self, max_attempts, delay, backoff)
         self._retry_policy = RetryPolicy(max_attempts, delay, backoff)
         return self
 
@@ -403,7 +430,8 @@ class _Lazy:
 
     def with_constraints(self, **kwargs: Any) -> Any:
         """Hold these amounts of system resources while the function runs; replaces earlier amounts."""
-        self._constraints = _hooks["constraint"](requirements=kwargs)
+        amounts = {name: continuation(one, name) if type(one) is Router else one for name, one in kwargs.items()}
+        self._constraints = _hooks["constraint"](requirements=amounts)
         return self
 
     def after(self, *predecessors: Any) -> Any:
@@ -1776,6 +1804,7 @@ class Frame:
         self.cache = cache
         self.resources = resources
         self.hot = hot
+        self._hurried = False  # somebody has asked for a control point
         self.last: Program | None = None  # of the last step, if that was hot
         self.value: Any = None
         self.awaitable: Any = None
@@ -1922,6 +1951,14 @@ class Frame:
             self._complete(value, pending.parent)
         else:
             self._push(following, pending.parent)
+
+    def hurry(self) -> None:
+        """Have the run that is going on return YIELD after the call that it is making, as if its time were over."""
+        self._hurried = True
+
+    def _is_over(self, deadline: float) -> bool:
+        hurried, self._hurried = self._hurried, False
+        return hurried or _monotonic() >= deadline
 
     def suspend(self) -> None:
         """Hand the rest of the top level over to full processing; ``results`` has what has been computed."""
@@ -2239,7 +2276,7 @@ def run(frame: Frame, deadline: float) -> int:
             level = frame._levels[-1]
             if level.fan is not None:  # whatever became of its program: what its items may do is decided for each
                 frame._go_on_with(level, level.fan)
-                if _monotonic() >= deadline and not frame._done:
+                if frame._is_over(deadline) and not frame._done:
                     return YIELD
                 continue
             if not level.program.open or level.program.epoch != frame.cache.epoch:
@@ -2272,7 +2309,7 @@ def run(frame: Frame, deadline: float) -> int:
                 frame.started = False
                 return AWAIT
         frame._deliver(value)
-        if _monotonic() >= deadline and not frame._done:
+        if frame._is_over(deadline) and not frame._done:
             return YIELD
 
 
@@ -2333,7 +2370,7 @@ def run_items(
         if signal != DONE:
             return signal
         values.append(frame.value)
-        if len(values) < count and _monotonic() >= deadline:
+        if len(values) < count and frame._is_over(deadline):
             return YIELD
     return DONE
 

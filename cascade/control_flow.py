@@ -15,8 +15,10 @@ def select_jump(routes: Mapping[Any, LazyResult[Any] | None]) -> JumpSelector:
     """Return a selector from jump keys to the calls that continue; None as a route ends the run with the jump's data.
 
     Raises:
-        TypeError: a route is neither a call of a task nor None.
+        TypeError: a route is neither a call of a task nor None, or the routes are no mapping.
     """
+    if not isinstance(routes, Mapping):
+        raise TypeError(f"select_jump takes routes by key, {{key: call}}, not {routes!r}")
     for key, route in routes.items():
         if route is not None and not isinstance(route, (LazyResult, MappedLazyResult)):
             raise TypeError(f"route {key!r} of select_jump is a {type(route).__name__}: give a call of a task or None")

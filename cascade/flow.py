@@ -23,6 +23,8 @@ def sequence(tasks: Iterable[LazyResult[Any]]) -> LazyResult[Any]:
         ValueError: there are no calls.
         TypeError: one of them is not a call of a task.
     """
+    if isinstance(tasks, _LAZY) or not isinstance(tasks, Iterable):
+        raise TypeError(f"sequence takes a list of calls of tasks, not {tasks!r}")
     calls = list(tasks)
     if not calls:
         raise ValueError("sequence requires at least one task")
@@ -45,6 +47,8 @@ def pipeline(initial: Any, steps: Iterable[Callable[[Any], Any]]) -> Any:
     Raises:
         TypeError: a step cannot be called.
     """
+    if not isinstance(steps, Iterable):
+        raise TypeError(f"pipeline takes a list of steps, not {steps!r}")
     current = initial
     for index, step in enumerate(steps):
         if isinstance(step, _LAZY):

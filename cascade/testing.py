@@ -53,9 +53,18 @@ def override_resource(
     """
     if not hasattr(engine, "override_resource_provider"):
         raise TypeError(f"override_resource takes an engine, not {type(engine).__name__}")
-    engine.get_resource_provider(name)
-    with engine.resource_container.override(name, new_resource_func):
+    from cascade.runtime.engine import Engine
+
+    original = engine.get_resource_provider(name)
+    if getattr(type(engine), "override_resource_provider", None) is Engine.override_resource_provider:
+        with engine.resource_container.override(name, new_resource_func):
+            yield
+        return
+    engine.override_resource_provider(name, new_resource_func)
+    try:
         yield
+    finally:
+        engine.override_resource_provider(name, original)
 
 
 class SpySubscriber:

@@ -88,3 +88,11 @@ def test_jumps_refuse() -> None:
         bind(step, select_jump({}))
     with pytest.raises(TypeError, match="bind takes what select_jump returns, not dict"):
         bind(step(), {})
+
+
+def test_lists_are_asked_for() -> None:
+    """One call, or what cannot be gone through, is told as such."""
+    with pytest.raises(TypeError, match="sequence takes a list of calls of tasks, not <LazyResult"):
+        sequence(task(len)("a"))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="pipeline takes a list of steps, not"):
+        pipeline(1, len)  # type: ignore[arg-type]

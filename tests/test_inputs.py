@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
+from cascade.adapters.state.in_memory import InMemoryStateBackend
 from cascade.context import WorkflowContext, _current_context, get_current_context
 from cascade.inputs import Env, Param
 from cascade.internal.inputs import _get_env_var, _get_param_value
 from cascade.spec.input import EnvSpec, ParamSpec
+from tests.engines import make_engine
 
 
 @pytest.fixture(autouse=True)
@@ -46,3 +51,32 @@ def test_defaults_and_order(context: WorkflowContext) -> None:
     assert context.input_specs["b"].default == 1
     assert context.input_specs["a"] == ParamSpec("a", None, "", str)
     assert first is not second
+
+
+def test_the_function_behind_env_can_be_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hand nothing is injected: it reads the process's environment."""
+    monkeypatch.setenv("CASCADE_TEST", "v")
+
+    assert _get_env_var.func("CASCADE_TEST") == "v"
+
+
+@pytest.mark.parametrize("hot", [True, False])
+def test_a_strategy_serves_inputs_without_an_engine(monkeypatch: pytest.MonkeyPatch, hot: bool) -> None:
+    """Whoever executes a strategy by hand gives params, and no resources."""
+    monkeypatch.setenv("CASCADE_TEST", "v")
+    strategy = make_engine(hot=hot).graph_strategy
+
+    async def main(target: Any) -> Any:
+        with ExitStack() as stack:
+            return await strategy.execute(
+                target=target,
+                run_id="r",
+                params={"size": 3},
+                state_backend=InMemoryStateBackend("r"),
+                run_stack=stack,
+                active_resources={},
+            )
+
+    for _ in range(2):
+        assert asyncio.run(main(Env("CASCADE_TEST"))) == "v"
+        assert asyncio.run(main(Param("size"))) == 3

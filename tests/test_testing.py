@@ -373,3 +373,20 @@ def test_a_bus_that_is_spied_on_is_an_ordinary_one() -> None:
     two.collect(event)
 
     assert (one.events, two.events) == ([event], [event, event])
+
+
+def test_override_resource_uses_the_methods_of_a_stand_in():
+    """An engine of somebody else's has the two methods, and nothing else is asked of it."""
+    calls: list[Any] = []
+
+    class Small:
+        def get_resource_provider(self, name: str) -> str:
+            return f"original {name}"
+
+        def override_resource_provider(self, name: str, provider: Any) -> None:
+            calls.append((name, provider))
+
+    with pytest.raises(LookupError), override_resource(Small(), "db", fake):  # type: ignore[arg-type]
+        raise LookupError
+
+    assert calls == [("db", fake), ("db", "original db")]

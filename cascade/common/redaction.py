@@ -18,12 +18,12 @@ MASK = "***"
 _SHORTEST = 4
 
 #: A URL within a text, without the quotes and brackets that may follow it.
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+?(?=['`\")\]>,;.]*(?:\s|$))")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+?(?=['`\")\]}>,;.]*(?:\s|$))")
 _USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
 #: A piece of a query or a fragment: a name, if there is one, and a value.
 _PIECE = re.compile(r"([^=&#?]*=)?([^&#?]*)")
 #: A query without the rest of its URL, as relative redirects have it.
-_QUERY = re.compile(r"([?&][\w.\[\]-]+=)[^&#\s]+?(?=['`\")\]>,;.]*(?:[&#\s]|$))")
+_QUERY = re.compile(r"([?&][\w.\[\]-]+=)[^&#\s]+?(?=['`\")\]}>,;.]*(?:[&#\s]|$))")
 
 
 class Secret(str):

@@ -54,7 +54,7 @@ class _Again:
     def __init__(self, lazy: Any) -> None:
         self.lazy = lazy
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         lazy = self.lazy
         policies = {
             "_retry_policy": lazy._retry_policy,

@@ -152,9 +152,11 @@ def to_json(graph: Graph, indent: int | None = 2) -> str:
     """Return a graph as JSON text.
 
     Raises:
-        TypeError: a literal is no JSON value, or see :func:`graph_to_dict`.
+        TypeError: this is no graph, a literal is no JSON value, or see :func:`graph_to_dict`.
         ValueError: a literal contains itself, or is nested too deeply.
     """
+    if not hasattr(graph, "nodes"):
+        raise TypeError(f"to_json takes a graph, not a {type(graph).__name__}: write to_json(build_graph(target)[0])")
     import json
 
     data = graph_to_dict(graph)

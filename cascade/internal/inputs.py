@@ -10,7 +10,7 @@ import os
 from typing import Any
 
 from cascade.context import get_current_context
-from cascade.spec.resource import inject
+from cascade.spec.resource import Inject, inject
 from cascade.spec.task import task
 
 __all__ = [
@@ -75,7 +75,8 @@ def _get_param_value(name: str, params_context: Any = inject(PARAMS)) -> Any:
 @task(name="_get_env_var")
 def _get_env_var(name: str, environment: Any = inject(ENVIRONMENT)) -> str | None:
     """Return an environment variable as it was when the run started, or the default of its spec."""
-    value = environment.get(name)
+    source = os.environ if type(environment) is Inject else environment  # called by hand, nothing is injected
+    value = source.get(name)
     if value is not None:
         return str(value)
     spec = get_current_context().input_specs.get(name)

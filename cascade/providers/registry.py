@@ -223,7 +223,8 @@ class ProviderRegistry:
 
 def _is_own(entry: EntryPoint) -> bool:
     """Whether the provider is of this package, where an entry has the name of its provider."""
-    return isinstance(entry.value, str) and entry.value.startswith(f"{__package__}.")
+    value = getattr(entry, "value", None)
+    return isinstance(value, str) and value.startswith(f"{__package__}.")
 
 
 def _builtin() -> list[EntryPoint]:
@@ -240,7 +241,7 @@ def _maker(entry: EntryPoint) -> Callable[[], LazyFactory]:
 
 def _is_missing_library(error: Exception, entry: EntryPoint) -> bool:
     """Whether what could not be found is another package than the provider's own."""
-    own = str(entry.value).partition(":")[0].partition(".")[0]
+    own = str(getattr(entry, "value", "")).partition(":")[0].partition(".")[0]
     return isinstance(error, ModuleNotFoundError) and (error.name or own).partition(".")[0] != own
 
 

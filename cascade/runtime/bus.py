@@ -44,7 +44,13 @@ class MessageBus:
         self.epoch = 0
 
     def subscribe(self, event_type: type[Event], handler: Handler) -> None:
-        """Call ``handler`` with every later event of ``event_type`` or a class derived from it."""
+        """Call ``handler`` with every later event of ``event_type`` or a class derived from it.
+
+        Raises:
+            TypeError: ``handler`` cannot be called.
+        """
+        if not callable(handler):
+            raise TypeError(f"a subscriber to {event_type.__name__} must be a function, not {handler!r}")
         if event_type is Event:
             self._wildcard_subscribers.append(handler)
         else:

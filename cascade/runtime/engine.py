@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from cascade import _kernel
 from cascade.internal.inputs import ENVIRONMENT, PARAMS, _internal_gather, environment
@@ -94,7 +94,7 @@ class Engine:
         self.constraint_manager = ConstraintManager(self.resource_manager)
         for handler in (PauseConstraintHandler(), ConcurrencyConstraintHandler(), RateLimitConstraintHandler()):
             self.constraint_manager.register_handler(handler)
-        self.constraint_manager.set_wakeup_callback(self._wakeup_event.set)
+        self.constraint_manager.set_wakeup_callback(self._wake)
         self.resource_container = ResourceContainer(bus)
         self.node_processor = NodeProcessor(executor, bus, self.resource_manager, self.constraint_manager, solver)
         self.graph_strategy = GraphExecutionStrategy(
@@ -125,6 +125,18 @@ class Engine:
         for one in strategy.running_stats() if hasattr(type(strategy), "running_stats") else ():
             total += one
         return total
+
+    def _state_backend(self, run_id: str) -> StateBackend:
+        backend = self.state_backend_factory(run_id)
+        if backend is None:
+            raise TypeError(f"the state backend of run {run_id} is None: state_backend_factory must return one")
+        return backend
+
+    def _wake(self) -> None:
+        """Have runs that wait and runs that compute see what has changed, before anything else starts."""
+        self._wakeup_event.set()
+        if isinstance(self.graph_strategy, GraphExecutionStrategy):
+            self.graph_strategy.hurry()
 
     # --------------------------------------------------------------------------------------------------- resources
 
@@ -200,7 +212,7 @@ class Engine:
                     target=box.pop(),
                     run_id=ending.run_id,
                     params=params,
-                    state_backend=self.state_backend_factory(ending.run_id),
+                    state_backend=self._state_backend(ending.run_id),
                     run_stack=run_stack,
                     active_resources={PARAMS: params, ENVIRONMENT: environment()},
                 )
@@ -325,11 +337,13 @@ def _named(params: Any) -> dict[str, Any]:
 
 
 def _in_memory(run_id: str) -> StateBackend:
-    return _in_memory_class()(run_id)
+    backend: Any = _in_memory_class()(run_id)
+    backend.is_private = True
+    return cast(StateBackend, backend)
 
 
 @cache
-def _in_memory_class() -> Callable[[str], StateBackend]:
+def _in_memory_class() -> Callable[[str], Any]:
     from cascade.adapters.state.in_memory import InMemoryStateBackend
 
     return InMemoryStateBackend

@@ -100,7 +100,7 @@ class TaskArgumentError(CascadeRuntimeError, TypeError):
         super().__init__(task, problem, parameters)
 
     def __str__(self) -> str:
-        return f"task {self.task!r}: {self.problem}; it is defined as {self.task}{self.parameters}"
+        return f"{self.problem}; task {self.task!r} is defined as {self.task}{self.parameters}"
 
 
 def argument_error(name: str, func: Any, args: Any, kwargs: Any, error: TypeError) -> TaskArgumentError | None:
@@ -115,8 +115,8 @@ def argument_error(name: str, func: Any, args: Any, kwargs: Any, error: TypeErro
         return None
     try:
         signature.bind(*args, **kwargs)
-    except TypeError as misfit:
-        return TaskArgumentError(name, str(misfit), str(signature))
+    except TypeError:
+        return TaskArgumentError(name, str(error), str(signature))
     return None
 
 

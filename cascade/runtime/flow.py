@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from cascade.graph.model import Edge, EdgeType, Graph, Node
 from cascade.spec.protocols import StateBackend
@@ -93,7 +93,11 @@ class FlowManager:
         for edge in graph.edges:
             self._take(edge)
         self.downstream_demand[target_node_id] = self.downstream_demand.get(target_node_id, 0) + 1
+        #: What is needed whatever the open choices turn out to be; None until somebody asks.
         self._wanted: set[str] | None = None
+        #: Edges of wanted consumers whose selector has not chosen, by its id; those whose selector was skipped in vain.
+        self._open: dict[str, list[Edge]] = {}
+        self._idle: list[Edge] = []
         #: Routes, by consumer and argument path, that a choice has let go of; a consumer that is pruned later must not.
         self._let_go: set[tuple[str, str]] = set()
 
@@ -119,8 +123,7 @@ class FlowManager:
                 if route is not chosen and hasattr(route, "_uuid"):
                     self._let_go.add((edge.target.structural_id, f"{edge.arg_name}.route[{key}]"))
                     await self._release(self.instance_map[route._uuid].structural_id, state_backend)
-        if node_id in self.routers_by_selector:
-            self._wanted = None
+        await self._want_more(node_id, state_backend)
 
     async def register_skip(self, node_id: str, state_backend: StateBackend) -> None:
         """Take note of a skip: a skipped selector still chooses by the value that it passes on."""
@@ -128,6 +131,8 @@ class FlowManager:
             passed = await self._value(node_id, state_backend)
             if passed is not None:
                 await self.register_result(node_id, passed[0], state_backend)
+            else:
+                self._idle += self._open.pop(node_id, ())
 
     async def _value(self, node_id: str, state_backend: StateBackend) -> tuple[Any] | None:
         return await passed_on(node_id, lambda one: self.in_edges.get(one, ()), state_backend)
@@ -199,31 +204,40 @@ class FlowManager:
     async def is_wanted(self, node: Node, state_backend: StateBackend) -> bool:
         """Whether a node is needed whatever the open choices turn out to be."""
         if self._wanted is None:
-            self._wanted = await self._find_wanted(state_backend)
+            self._wanted = set()
+            await self._want([self.target_node_id], state_backend)
         return node.structural_id in self._wanted
 
-    async def _find_wanted(self, state_backend: StateBackend) -> set[str]:
-        """Backwards from the target; route edges are followed only if their selector has chosen them."""
-        wanted = {self.target_node_id}
-        stack = [self.target_node_id]
+    async def _want_more(self, selector: str, state_backend: StateBackend) -> None:
+        """Follow the routes that have been chosen since: what was wanted before stays so."""
+        if self._wanted is None or selector not in self.routers_by_selector:
+            return
+        undecided = [*self._open.pop(selector, ()), *self._idle]
+        self._idle = []
+        for edge in undecided:
+            await self._want(await self._chosen(edge, state_backend), state_backend)
+
+    async def _want(self, node_ids: list[str], state_backend: StateBackend) -> None:
+        """Backwards from some nodes; route edges are followed only if their selector has chosen them."""
+        wanted, stack = cast(set[str], self._wanted), list(node_ids)
         while stack:
             consumer = stack.pop()
+            if consumer in wanted:
+                continue
+            wanted.add(consumer)
             for edge in self.in_edges.get(consumer, ()):
                 if edge.edge_type is not EdgeType.ROUTER_ROUTE:
-                    self._add(edge.source.structural_id, wanted, stack)
+                    stack.append(edge.source.structural_id)
                 if edge.router is not None:
-                    for source in await self._chosen(edge, state_backend):
-                        self._add(source, wanted, stack)
-        return wanted
-
-    def _add(self, node_id: str, wanted: set[str], stack: list[str]) -> None:
-        if node_id not in wanted:
-            wanted.add(node_id)
-            stack.append(node_id)
+                    stack += await self._chosen(edge, state_backend)
 
     async def _chosen(self, edge: Edge, state_backend: StateBackend) -> list[str]:
-        choice = await self._value(edge.source.structural_id, state_backend)
+        """Return the id of the chosen route in a list; an empty one, and note the edge, if there is no choice yet."""
+        selector = edge.source.structural_id
+        choice = await self._value(selector, state_backend)
         if choice is None:
+            is_idle = await self._skipped(edge.source, state_backend)
+            (self._idle if is_idle else self._open.setdefault(selector, [])).append(edge)
             return []
         route = route_for(edge.router.routes, choice[0])  # type: ignore[union-attr]
         return [self.instance_map[route._uuid].structural_id] if hasattr(route, "_uuid") else []

@@ -119,6 +119,7 @@ class NodeProcessor:
         policy = node.cache_policy if input_overrides is None else None  # what a jump gives is in no cache id
         if policy is not None:
             inputs = await self._resolve_inputs_for_cache(node, graph, state_backend)
+            _check_policy(node)
             cached = await policy.check(node.cache_id, inputs)
             if cached is not None or await _has(policy, node.cache_id, inputs):
                 self._publish(TaskSkipped, node, run_id, reason="CacheHit")
@@ -217,7 +218,8 @@ class NodeProcessor:
         """Return what a cache policy is asked with: literals, and results of dependencies by argument."""
         if node.call is not None:
             given = await self.arg_resolver.given(node, graph, state_backend)
-            return {name: value for name, value in given.items() if name in node.input_bindings or name[0] != "_"}
+            own = node.input_bindings
+            return {name: value for name, value in given.items() if name in own or not name.startswith("_")}
         inputs = dict(node.input_bindings)
         for edge in graph.incoming(node):
             if edge.edge_type is EdgeType.DATA and not edge.arg_name.startswith("_"):
@@ -237,8 +239,14 @@ class NodeProcessor:
         """Return the values of all items, in order.
 
         Raises:
+            TypeError: an input is no sequence.
             ValueError: the inputs have different lengths.
         """
+        for name, one in kwargs.items():
+            if isinstance(one, Mapping) or not (hasattr(one, "__len__") and hasattr(one, "__getitem__")):
+                raise TypeError(
+                    f"{node.name}: input {name!r} must be a list or another sequence, not {type(one).__name__}"
+                )
         lengths = {name: len(values) for name, values in kwargs.items()}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"{node.name}: inputs have mismatched lengths: {lengths}")
@@ -283,3 +291,15 @@ async def _has(policy: Any, task_id: str, inputs: dict[str, Any]) -> bool:
 
 async def _awaited(awaitable: Awaitable[Any]) -> Any:
     return await awaitable
+
+
+def _check_policy(node: Node) -> None:
+    """Refuse what is no cache policy, for instance the class of one."""
+    policy = node.cache_policy
+    lacking = [name for name in ("check", "save") if not callable(getattr(policy, name, None))]
+    if isinstance(policy, type):
+        raise TypeError(f"with_cache() of task {node.name!r}: give an instance of {policy.__name__}, not the class")
+    if lacking:
+        raise TypeError(
+            f"with_cache() of task {node.name!r}: {policy!r} is no cache policy, it has no {' and '.join(lacking)}"
+        )

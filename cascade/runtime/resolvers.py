@@ -9,7 +9,7 @@ from typing import Any, cast
 from cascade import _kernel
 from cascade.graph._problems import ContainerError
 from cascade.graph.model import Edge, EdgeType, Graph, Node
-from cascade.internal.inputs import PARAMS
+from cascade.internal.inputs import ENVIRONMENT, PARAMS, environment
 from cascade.runtime.exceptions import DependencyMissingError, ResourceNotFoundError
 from cascade.runtime.flow import passed_on, route_for
 from cascade.spec.protocols import StateBackend
@@ -172,7 +172,7 @@ class ArgumentResolver:
             assembly = _Assembly(self, node.name, resource_context)
             values = assembly.run(call.codes, values, call.leaves, results)
         npos = len(values) - len(call.keywords)
-        keys = (*map(str, range(npos)), *call.keywords)
+        keys = (*map(str, range(npos)), *map(_escaped, call.keywords))
         return dict(zip(keys, values, strict=True))
 
     async def _results(
@@ -208,6 +208,8 @@ class ArgumentResolver:
                 continue
             if resource == PARAMS and resource not in resource_context:
                 arguments[parameter] = user_params or {}
+            elif resource == ENVIRONMENT and resource not in resource_context:
+                arguments[parameter] = environment()
             else:
                 arguments[parameter] = self._resolve_inject(Inject(resource), node.name, resource_context)
 
@@ -360,8 +362,17 @@ async def _missing(node_id: str, graph: Graph, state_backend: StateBackend) -> s
 
 def _split(arguments: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
     """Positional arguments keep their index, keywords their order."""
-    positions = sorted(int(key) for key in arguments if key.isdecimal())
-    return [arguments[str(p)] for p in positions], {k: v for k, v in arguments.items() if not k.isdecimal()}
+    positions = sorted((key for key in arguments if key.isdecimal()), key=int)
+    named = {k.removeprefix(_ESCAPE): v for k, v in arguments.items() if not k.isdecimal()}
+    return [arguments[key] for key in positions], named
+
+
+#: Precedes a keyword that would count as a position, as in ``f(**{"0": x})``.
+_ESCAPE = "\0"
+
+
+def _escaped(keyword: str) -> str:
+    return _ESCAPE + keyword if keyword.isdecimal() or keyword.startswith(_ESCAPE) else keyword
 
 
 class ConstraintResolver:

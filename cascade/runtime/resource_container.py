@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from cascade import _kernel
 from cascade.graph.model import Node
+from cascade.internal.inputs import ENVIRONMENT, PARAMS
+from cascade.runtime._yields import is_guarded
 from cascade.runtime.bus import MessageBus
 from cascade.runtime.events import ResourceAcquired, ResourceReleased
 from cascade.runtime.exceptions import ResourceCycleError
@@ -32,6 +34,8 @@ __all__ = ["ResourceContainer", "ResourceCycleError"]
 
 #: A resource definition, or a generator function, which then counts as run-scoped.
 _Provider: TypeAlias = Any
+#: What the run itself serves.
+_INPUTS = {PARAMS, ENVIRONMENT}
 #: Parameters that are injected, with the names of their resources.
 _Injects: TypeAlias = "tuple[tuple[str, str], ...]"
 
@@ -58,7 +62,13 @@ class ResourceContainer:
     # -- what is known ---
 
     def register(self, resource_def: ResourceDefinition[Any]) -> None:
-        """Make a resource known under its name, in place of an earlier one."""
+        """Make a resource known under its name, in place of an earlier one.
+
+        Raises:
+            TypeError: this is no resource.
+        """
+        if isinstance(resource_def, str) or not hasattr(resource_def, "name"):
+            raise TypeError(f"register() takes a resource, not {resource_def!r}: decorate it with @cs.resource")
         self.override_provider(resource_def.name, resource_def)
 
     def get_provider(self, name: str) -> Callable[..., Any]:
@@ -103,13 +113,13 @@ class ResourceContainer:
     # -- what a graph needs ---
 
     def scan(self, graph: Graph) -> set[str]:
-        """Return the names of the resources that the nodes of a graph ask for, directly."""
+        """Return the names of the resources that the nodes of a graph ask for, directly; inputs of runs are none."""
         names: set[str] = set()
         for node in graph.nodes:
             if getattr(node, "awaits_jump", False) is not True:  # a mock of a node has an answer to everything
                 names.update(_marked_in(node))
                 names.update(_injected_into(node))
-        return names
+        return names - _INPUTS
 
     # -- set-up and teardown ---
 
@@ -228,8 +238,9 @@ class _Opened:
             raise RuntimeError(f"Resource {name!r} ended without a yield: yield its value exactly once") from None
 
     def close(self, error: BaseException | None) -> None:
-        """Run the teardown, with ``error`` raised at the ``yield`` if there is one.
+        """Run the teardown, with ``error``, if there is one, raised at a ``yield`` with a try or with around it.
 
+        Elsewhere nothing could notice the error, and it would only keep what comes after the ``yield`` from running.
         ``error`` goes on whatever the generator makes of it. An exception of the teardown itself is raised when
         nothing else ended the run, otherwise it becomes a note on ``error``: the first error is the one to report.
         """
@@ -250,7 +261,7 @@ class _Opened:
 
     def _resume(self, error: BaseException | None) -> None:
         try:
-            if error is None:
+            if error is None or not is_guarded(self._generator):
                 next(self._generator)
             else:
                 self._generator.throw(error)

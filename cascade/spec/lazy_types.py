@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cascade import _kernel
 from cascade._kernel import LazyResult, MappedLazyResult, RetryPolicy
-from cascade.spec import _expressions
+from cascade.spec import _expressions, _retries
 from cascade.spec.constraint import ResourceConstraint
 
 __all__ = ["LazyResult", "MappedLazyResult", "RetryPolicy"]
@@ -14,4 +14,5 @@ _kernel.install(
     describe=_expressions.describe,
     equal=_expressions.equal,
     flatten=_expressions.flatten,
+    retry=_retries.check_retry,
 )

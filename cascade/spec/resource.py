@@ -26,8 +26,19 @@ class ResourceDefinition(Generic[T]):
 
 
 def inject(resource_name: str) -> Any:
-    """Mark a parameter default or an argument to be replaced by the resource of that name."""
-    return Inject(resource_name)
+    """Mark a parameter default or an argument to be replaced by the resource of that name.
+
+    Raises:
+        TypeError: the name is no text; a resource is injected by its name.
+    """
+    return Inject(_named(resource_name))
+
+
+def _named(name: Any) -> str:
+    if isinstance(name, str):
+        return name
+    known = f": write {name.name!r}" if isinstance(name, ResourceDefinition) else ""
+    raise TypeError(f"the name of a resource is a text, not {name!r}{known}")
 
 
 class _Declare(Protocol):
@@ -47,6 +58,9 @@ def resource(func: None = None, *, name: str | None = None, scope: Literal["run"
 def resource(func: Provider[T] | None = None, *, name: str | None = None, scope: str = "run") -> Any:
     """Declare a generator function with exactly one ``yield`` as a resource.
 
+    What ends the run or the step early is raised at the ``yield`` if a ``try`` or ``with`` is around it, so that the
+    resource can roll back. Code after a ``yield`` without either runs in any case.
+
     Raises:
         TypeError: ``func`` is not a generator function.
         ValueError: ``scope`` is neither ``"run"`` nor ``"task"``.
@@ -61,6 +75,6 @@ def resource(func: Provider[T] | None = None, *, name: str | None = None, scope:
                 f"resource {shown!r} must be a generator function: yield the value once, "
                 "put set-up before the yield and teardown after it"
             )
-        return ResourceDefinition(provider, name or provider.__name__, scope)
+        return ResourceDefinition(provider, _named(name or provider.__name__), scope)
 
     return declare if func is None else declare(func)

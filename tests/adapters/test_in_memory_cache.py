@@ -17,7 +17,7 @@ def clock(monkeypatch):
     class Clock:
         now = 100.0
 
-        def monotonic(self):
+        def time(self):
             return self.now
 
     made = Clock()

@@ -289,7 +289,7 @@ def test_errors_of_the_engine_are_told_without_a_traceback(workflow: str, capsys
 
     assert code == 1
     assert frames(err) == []
-    assert "TaskArgumentError: task 'show': missing a required argument: 'a'" in err
+    assert "TaskArgumentError: show() missing 1 required positional argument: 'a'; task 'show' is defined as" in err
 
 
 @pytest.mark.parametrize(

@@ -53,3 +53,11 @@ def test_a_secret_is_text_that_previews_do_not_show() -> None:
 
     assert repr({"key": secret}) == "{'key': '***'}"
     assert (secret, f"{secret}", str(secret)) == ("sk-123", "sk-123", "sk-123")
+
+
+def test_the_end_of_a_shown_dict_is_no_part_of_a_url():
+    """Quotes and brackets of every kind stay."""
+    shown = {"a": "http://h/p?page=2", "b": ["http://u:pw@h/?k=v"]}
+
+    assert redact(repr(shown)) == "{'a': 'http://h/p?page=***', 'b': ['http://***@h/?k=***']}"
+    assert redact(repr({"a": "http://h/p?page=2"})) == "{'a': 'http://h/p?page=***'}"

@@ -20,11 +20,12 @@ from cascade.graph._problems import ContainerError, UncalledTaskError
 from cascade.graph.build import build_graph
 from cascade.graph.exceptions import CycleError
 from cascade.graph.hashing import HashingService
+from cascade.spec._retries import check_retry
 from cascade.spec.constraint import ResourceConstraint
 
 KERNELS = list(dict.fromkeys((_kernel.hot, _hot_py)))
 if _kernel.hot is not _hot_py:  # the twin is not in use: it has not been told what constraints are made of
-    _hot_py.install(constraint=ResourceConstraint)
+    _hot_py.install(constraint=ResourceConstraint, retry=check_retry)
 
 NAMES = ("a", "b", "long name")
 TASKS = 3  # the last one is pure

@@ -74,3 +74,18 @@ def test_loop_that_waits_runs_hot() -> None:
     assert run(poll(20, None), engine) == "done"
     assert engine.stats.hot > 10
     assert run(cs.wait.map(delay=[0, 0, 0])) == [None, None, None]
+
+
+@pytest.mark.parametrize(
+    "delay, kind, text",
+    [
+        (float("nan"), ValueError, "wait: delay must be finite, not nan"),
+        (float("inf"), ValueError, "wait: delay must be finite, not inf"),
+        ("x", TypeError, "wait: delay must be a number of seconds, not 'x'"),
+        (None, TypeError, "wait: delay must be a number of seconds, not None"),
+    ],
+)
+def test_a_delay_that_never_ends_is_refused(delay: Any, kind: type[Exception], text: str) -> None:
+    """So is what is no number."""
+    with pytest.raises(kind, match=text):
+        cs.run(cs.wait(delay), log_level="ERROR")

@@ -202,3 +202,9 @@ def test_a_subscription_from_another_thread_is_not_lost_to_a_stale_route():
     bus.publish(RunStarted())
 
     assert recorder.seen == [("late", "RunStarted")]
+
+
+def test_a_handler_can_be_called():
+    """Anything else is told to whoever subscribes it, not at each event."""
+    with pytest.raises(TypeError, match="a subscriber to Event must be a function, not 5"):
+        MessageBus().subscribe(Event, 5)

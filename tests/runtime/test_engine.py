@@ -13,6 +13,8 @@ from collections import Counter
 
 import pytest
 
+from cascade.adapters.state.in_memory import InMemoryStateBackend
+from cascade.graph.build import build_graph
 from cascade.graph.exceptions import CycleError
 from cascade.internal.inputs import _get_param_value
 from cascade.runtime.events import (
@@ -968,3 +970,91 @@ def test_params_that_have_no_names_are_refused(params):
     with pytest.raises(TypeError, match=r"params are values by name, \{'name': value\}, not"):
         asyncio.run(engine.run(one(), params))
     assert seen == []
+
+
+@pytest.mark.parametrize("values", [5, None, {1}, {"a": 1}, iter([1])])
+@pytest.mark.parametrize("hot", [True, False])
+def test_inputs_of_a_map_are_sequences(values, hot):
+    """What cannot be counted and indexed is told with the map and the input."""
+    with pytest.raises(TypeError, match=r"map\(ident\): input 'x' must be a list or another sequence, not"):
+        run(ident.map(x=values), make_engine(hot=hot))
+
+
+def test_a_state_backend_that_is_none_is_told():
+    """Before anything has run."""
+    called = []
+
+    with pytest.raises(TypeError, match="state_backend_factory must return one"):
+        run(task(lambda: called.append(1), name="first")(), make_engine(state_backend_factory=lambda run_id: None))
+    assert called == []
+
+
+SHAPES = {
+    "one": lambda: ident(1),
+    "nested": lambda: ident(ident(1)),
+    "list": lambda: [ident(1), ident(2)],
+    "map": lambda: ident.map(x=[1, 2]),
+    "map of a call": lambda: ident.map(x=ident([1, 2])),
+    "after": lambda: ident(1).after(ident(2)),
+    "condition": lambda: ident(ident(1).run_if(ident(True))),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_run_publishes_the_events_of_its_first_step(shape):
+    """Whether its program is known or not: what was run before on an engine changes no events."""
+    engine = make_engine()
+    told = []
+    seen = watch(engine)
+    for _ in range(3):
+        seen.clear()
+        run(SHAPES[shape](), engine)
+        told.append([(type(e).__name__, getattr(e, "task_name", ""), getattr(e, "status", "")) for e in seen])
+
+    assert told[0] == told[1] == told[2]
+    assert "LoopProgress" not in {name for name, _, _ in told[0]}
+
+
+def test_a_backend_of_the_users_has_the_results_of_the_first_step():
+    """By the ids that build_graph gives, skips included; those of later steps are not kept."""
+    target = ident(ident(ident(4)).run_if(ident(0)))
+    graph, instance_map = build_graph(target)
+    backends = []
+
+    def factory(run_id):
+        backends.append(InMemoryStateBackend(run_id))
+        return backends[-1]
+
+    engine = make_engine(state_backend_factory=factory)
+    for _ in range(2):
+        assert run(target, engine) == 4
+        kept = backends[-1]
+        assert kept._results.keys() | kept._skipped.keys() == {node.structural_id for node in graph.nodes}
+        assert kept._results[instance_map[target._uuid].structural_id] == 4
+        assert list(kept._skipped.values()) == ["ConditionFalse"]
+
+
+def test_a_task_that_pauses_what_comes_next_is_obeyed():
+    """A change of constraints from within a run holds for the next call, hot or not, suspended in between or not."""
+    engine = make_engine()
+    at = []
+
+    @task
+    def pause(value):
+        constraint = GlobalConstraint("p", "task:later", "pause", {}, expires_at=time.time() + 0.1)
+        engine.constraint_manager.update_constraint(constraint)
+        at.append(time.monotonic())
+        return value
+
+    @task
+    async def apause(value):
+        await asyncio.sleep(0)
+        return pause.func(value)
+
+    @task
+    def later(value):
+        return time.monotonic() - at[-1]
+
+    for first in (pause, apause):
+        for _ in range(3):
+            assert run(later(first(1)), engine) > 0.09

@@ -715,3 +715,22 @@ def test_nothing_outlives_its_round() -> None:
 def test_explain_calls_a_bound_target_hot() -> None:
     """``cs.explain`` has nothing to say against a jump."""
     assert cs.explain(looping(1)).tier == "hot"
+
+
+@pytest.mark.parametrize("data, value", [({"x": [5]}, [5]), ({"x": ident([1, 2, 3])}, [1, 2, 3]), (None, [1, 2])])
+def test_data_overrides_the_inputs_of_a_map(hot: bool, data: Any, value: list[int]) -> None:
+    """A route may be a map: the data names its inputs."""
+
+    @task
+    def leap() -> Any:
+        return Jump("on", data)
+
+    node = leap()
+    bind(node, select_jump({"on": ident.map(x=[1, 2])}))
+    assert run(node, hot=hot) == value
+
+
+def test_routes_are_given_by_key() -> None:
+    """Anything but a mapping is told as such."""
+    with pytest.raises(TypeError, match="select_jump takes routes by key"):
+        select_jump(5)  # type: ignore[arg-type]

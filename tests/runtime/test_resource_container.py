@@ -10,6 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
+import cascade as cs
+from cascade.graph.build import build_graph
 from cascade.graph.model import Graph, Node
 from cascade.runtime.bus import MessageBus
 from cascade.runtime.events import ResourceEvent
@@ -564,3 +566,39 @@ def test_scan_looks_through_a_map_at_its_factory():
 def test_scan_passes_over_functions_without_a_signature():
     """Some builtins do not tell their parameters, and nodes need not have a function."""
     assert World().container.scan(graph_of(Node("1", "n", callable_obj=dict.fromkeys), Node("2", "m"))) == set()
+
+
+@pytest.mark.parametrize("error", [KeyError("boom"), asyncio.CancelledError()])
+def test_code_after_a_bare_yield_runs_after_failures_too(world, error):
+    """Where nothing could notice the exception, it does not keep the teardown from running; it goes on all the same."""
+
+    def outer():
+        yield "o"
+        world.log.append("-outer")
+
+    def inner(outer=inject("outer")):
+        yield "i"
+        world.log.append("-inner")
+
+    world.provide(outer)
+    world.provide(inner)
+    world.setup("inner")
+    with pytest.raises(type(error)) as caught, world.run:
+        raise error
+
+    assert caught.value is error
+    assert world.log == ["-inner", "-outer"]
+
+
+def test_register_takes_resources_only(world):
+    """A function that was not decorated is told as such."""
+    for wrong in (lambda: None, "db", None):
+        with pytest.raises(TypeError, match=r"register\(\) takes a resource, not .*@cs.resource"):
+            world.container.register(wrong)
+
+
+def test_inputs_of_runs_are_no_resources():
+    """What Param and Env read needs no set-up."""
+    graph, _ = build_graph(cs.task(lambda *values: values, name="both")(cs.Param("size", 1), cs.Env("HOME")))
+
+    assert ResourceContainer(MessageBus()).scan(graph) == set()

@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 import pickle
 import sys
+from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
 
 import cascade as cs
 from cascade.spec.constraint import ResourceConstraint
 from cascade.spec.lazy_types import LazyResult, MappedLazyResult, RetryPolicy
 from cascade.spec.routing import Router
+from tests.engines import make_engine, run
 
 DEEP = 20_000
 
@@ -202,3 +205,44 @@ def test_deep_expressions_are_compared_through_routers_and_amounts(wrap: Any) ->
         assert copy == target
     finally:
         sys.setrecursionlimit(limit)
+
+
+@pytest.mark.parametrize(
+    "arguments, kind, text",
+    [
+        (("2",), TypeError, "max_attempts must be a whole number, not '2'"),
+        ((1.5,), TypeError, "max_attempts must be a whole number, not 1.5"),
+        ((None,), TypeError, "max_attempts must be a whole number, not None"),
+        ((2, None), TypeError, "delay must be a number, not None"),
+        ((2, "1"), TypeError, "delay must be a number, not '1'"),
+        ((2, float("nan")), ValueError, "delay must be finite, not nan"),
+        ((2, float("inf")), ValueError, "delay must be finite, not inf"),
+        ((2, 0, float("-inf")), ValueError, "backoff must be finite, not -inf"),
+        ((2, 0.0, []), TypeError, r"backoff must be a number, not \[\]"),
+    ],
+)
+def test_retries_are_numbers(arguments: Any, kind: type[Exception], text: str) -> None:
+    """Told where the policy is written: at the first failure it would take the place of the task's own error."""
+    with pytest.raises(kind, match=rf"with_retry\(\) of <LazyResult add\(1\)>: {text}"):
+        add(1).with_retry(*arguments)
+    with pytest.raises(kind, match=text):
+        add.map(a=[1]).with_retry(*arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), (0,), (-1,), (True,), (np.int64(2), np.float32(0.5), Fraction(3, 2)), (2, -1)]
+)
+def test_numbers_of_any_kind_are_retries(arguments: Any) -> None:
+    """What counts and what is finite will do."""
+    assert add(1).with_retry(*arguments)._retry_policy == RetryPolicy(*(arguments or (3,)))
+
+
+@pytest.mark.parametrize("hot", [True, False])
+def test_an_amount_may_be_a_router(hot: bool) -> None:
+    """Its choice is the amount."""
+    needs = Router(add("b", ""), {"a": add(1), "b": add(3)})
+    engine = make_engine(hot=hot, system_resources={"cpu": 2})
+
+    with pytest.raises(ValueError, match=r"'cpu' \(3\) exceeds"):
+        run(add(1).with_constraints(cpu=needs), engine)
+    assert run(add(1).with_constraints(cpu=Router(add("a", ""), needs.routes)), engine) == 1

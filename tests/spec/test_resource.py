@@ -55,3 +55,13 @@ def test_a_marker_knows_the_name_of_its_resource() -> None:
     assert type(marker) is Inject
     assert marker.resource_name == "db"
     assert repr(marker) == "Inject(resource_name='db')"
+
+
+def test_a_name_is_a_text() -> None:
+    """Whoever gives the resource itself is told its name."""
+    with pytest.raises(TypeError, match=r"the name of a resource is a text, not .*: write 'connection'"):
+        inject(resource(connection))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="the name of a resource is a text, not 5"):
+        inject(5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="the name of a resource is a text, not 5"):
+        resource(name=5)(connection)  # type: ignore[call-overload]

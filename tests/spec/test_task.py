@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import enum
 import pickle
 from typing import Any
 from unittest.mock import AsyncMock, patch
@@ -10,6 +12,7 @@ import pytest
 
 import cascade as cs
 from cascade.spec.task import LazyResult, MappedLazyResult, Task
+from tests.engines import make_engine, run
 
 
 def area(w: int, h: int = 2) -> int:
@@ -185,3 +188,96 @@ def test_what_cannot_be_called_is_no_task() -> None:
 def test_a_task_of_a_module_is_pickled_by_name() -> None:
     """A task comes out of a pickle as the object that its module has."""
     assert pickle.loads(pickle.dumps(known)) is known
+
+
+class Named(enum.StrEnum):
+    """Names that print in their own way."""
+
+    STEP = "step"
+
+    def __format__(self, spec: str) -> str:
+        return "loud"
+
+
+def test_a_name_is_a_plain_text() -> None:
+    """A subclass of str is taken as the text that it is; a run of it works."""
+    made = cs.task(area, name=Named.STEP)
+
+    assert (made.name, type(made.name)) == ("step", str)
+    assert cs.run(made(2), log_level="ERROR") == 4
+    made.name = Named.STEP
+    assert type(made.name) is str
+
+
+@pytest.mark.parametrize("name", [5, b"x", ["a"]])
+def test_a_name_that_is_no_text_is_refused(name: Any) -> None:
+    """When the task is made or renamed, not when it has run."""
+    with pytest.raises(TypeError, match="the name of a task is a text, not"):
+        cs.task(area, name=name)
+    made = cs.task(area)
+    with pytest.raises(TypeError, match="the name of a task is a text, not"):
+        made.name = name
+
+
+def test_nothing_is_injected_into_positional_only_parameters() -> None:
+    """Said where the function is given, since nobody could give such a parameter by name."""
+
+    def hidden(a: int, b: Any = cs.inject("db"), /, c: Any = cs.inject("other")) -> Any:
+        return a, b, c
+
+    with pytest.raises(TypeError, match=r"parameter 'b' of hidden\(\) is positional-only"):
+        cs.task(hidden)
+    made = cs.task(area)
+    with pytest.raises(TypeError, match=r"parameter 'b' of hidden\(\) is positional-only"):
+        made.func = hidden
+    assert made.func is area
+
+    cs.task(lambda a, b=1, /, c=cs.inject("other"): (a, b, c), name="fine")
+
+
+#: Names of keywords that could be taken for something else.
+ODD = ["0", "1", "7", "٣", "²", "", " ", "_x", "a.b", "a[0]", "self", "args", "kwargs", "task", "node", "\0", "\x000"]
+
+
+@cs.task
+def everything(*args: Any, **kwargs: Any) -> Any:
+    return args, kwargs
+
+
+@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize("how", ["hot", "cold", "cached", "machine", "mapped", "mapped cold"])
+def test_keywords_of_any_name_stay_keywords(name: str, how: str) -> None:
+    """Also names that are numbers, beside positional arguments and lazy ones, in every way of running."""
+    engine = make_engine(hot="cold" not in how)
+    if how.startswith("mapped"):
+        assert run(everything.map(**{name: [1, 2]}), engine) == [((), {name: 1}), ((), {name: 2})]
+        return
+    target: Any = everything(known(8), 9, **{name: known(1), "z": 2})
+    if how == "cached":
+        target.with_cache(Forgetful())
+    value = asyncio.run(engine.run(target, use_vm=how == "machine"))
+
+    assert value == ((8, 9), {name: 1, "z": 2})
+
+
+class Forgetful:
+    """A cache policy that keeps nothing."""
+
+    async def check(self, task_id: str, inputs: dict[str, Any]) -> None:
+        return None
+
+    async def save(self, task_id: str, inputs: dict[str, Any], output: Any) -> None:
+        return None
+
+
+@pytest.mark.parametrize(
+    "policy, text",
+    [
+        (5, "5 is no cache policy, it has no check and save"),
+        (Forgetful, "give an instance of Forgetful, not the class"),
+    ],
+)
+def test_what_is_no_cache_policy_is_told(policy: Any, text: str) -> None:
+    """With the task, and in place of an error from within."""
+    with pytest.raises(TypeError, match=rf"with_cache\(\) of task 'known': .*{text}"):
+        run(known(1).with_cache(policy))

@@ -15,19 +15,19 @@ class InMemoryCacheBackend:
 
     def __init__(self) -> None:
         self._store: dict[str, Any] = {}
-        #: Moment of ``time.monotonic()`` from which a key of ``_store`` is gone; keys without ttl are absent.
+        #: Unix time from which a key of ``_store`` is gone; keys without ttl are absent.
         self._expiry: dict[str, float] = {}
         #: Size of ``_expiry`` at which the next sweep is due; doubling it keeps sweeping cheap per write.
         self._sweep_at = _SWEEP_FROM
 
     async def get(self, key: str) -> Any | None:
         """Return the value, or None; ``has`` tells a stored None from nothing."""
-        self._drop_if_expired(key, time.monotonic())
+        self._drop_if_expired(key, time.time())
         return self._store.get(key)
 
     async def has(self, key: str) -> bool:
         """Whether a value, None included, is stored and has not expired."""
-        self._drop_if_expired(key, time.monotonic())
+        self._drop_if_expired(key, time.time())
         return key in self._store
 
     async def set(self, key: str, value: Any, ttl: int | None = None) -> None:
@@ -36,7 +36,7 @@ class InMemoryCacheBackend:
         if ttl is None:
             self._expiry.pop(key, None)
             return
-        self._expiry[key] = time.monotonic() + ttl
+        self._expiry[key] = time.time() + ttl
         if len(self._expiry) >= self._sweep_at:
             self._sweep()
 
@@ -47,7 +47,7 @@ class InMemoryCacheBackend:
             self._store.pop(key, None)
 
     def _sweep(self) -> None:
-        now = time.monotonic()
+        now = time.time()
         for key in list(self._expiry):
             self._drop_if_expired(key, now)
         self._sweep_at = max(_SWEEP_FROM, 2 * len(self._expiry))

@@ -14,6 +14,8 @@ class InMemoryStateBackend:
     transient = True
 
     def __init__(self, run_id: str) -> None:
+        #: Whether nobody but the engine has this object; otherwise somebody may look for results of the first step.
+        self.is_private = False
         self._run_id = run_id
         self._results: dict[str, Any] = {}
         self._skipped: dict[str, str] = {}

@@ -87,7 +87,9 @@ class Evaluation(_evaluation.Evaluation):
         if self.scope.top:
             self.run.frame = self.frame
             self.frame.jumps = True
+            self.frame.hot = not (self.run.through or self.run.in_full)
         self.frame.begin(lazy)
+        self.frame.hot = not self.run.through
 
     def adopt(self, frame: Any, signal: int) -> None:
         """Go on with a frame that has begun and needs something: ``signal`` says what."""
@@ -175,16 +177,17 @@ class Evaluation(_evaluation.Evaluation):
         if not scope.top:
             scope.follow(run.resources)
             frame.resources = scope.resources
+        in_full, run.in_full = run.in_full, False
         program, built = self._known(waited), None
         is_new = program is None
-        if is_new and not frame.unkeyed and strategy.gate.is_unseen():
+        if is_new and scope.through is None and not frame.unkeyed and strategy.gate.is_unseen():
             program = compile_unseen(strategy, frame, run)
             strategy.tell.warn_of_unseen_recursion(frame, program, run.run_id)
         elif is_new:
             built = strategy._build(frame, run)
             program = built.program
             strategy.tell.warn_of_recursion(built.graph, run.run_id)
-        if self._may_enter(program, is_new):
+        if not in_full and self._may_enter(program, is_new):
             frame.steps += not is_new  # also if its resources fail
             if not self._set_up(set(program.requires)):
                 self._tear_down(None)

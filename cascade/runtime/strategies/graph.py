@@ -21,7 +21,7 @@ from cascade.graph.build import build_graph
 from cascade.graph.hashing import BlueprintHasher
 from cascade.graph.model import Graph, Node
 from cascade.graph.registry import NodeRegistry
-from cascade.internal.inputs import PARAMS
+from cascade.internal.inputs import ENVIRONMENT, PARAMS, environment
 from cascade.runtime._concurrency import Driver, Expand
 from cascade.runtime._stock import is_stock
 from cascade.runtime.bus import MessageBus
@@ -104,17 +104,21 @@ class GraphExecutionStrategy:
         """
         through = not is_stock(state_backend, "transient", "put_result", "mark_skipped", "clear")
         run = Run(run_id, params, state_backend, run_stack, active_resources, through)
+        is_seen = getattr(state_backend, "is_private", False) is not True
+        run.in_full = is_seen or self.tell.wants_nodes()
         run.heard = getattr(self.bus, "epoch", 0)
         self.gate.look_again()
         self._running[run_id] = run
         run.turns.runnable += 1
         active_resources.setdefault(PARAMS, params)
+        if ENVIRONMENT not in active_resources:
+            active_resources[ENVIRONMENT] = environment()
         try:
             turn = run.turns.begin()
             if turn is not None:
                 await turn
                 run.go_on()
-            scope = Scope(active_resources, "", True, state_backend if through else None)
+            scope = Scope(active_resources, "", True, state_backend if is_seen else None)
             evaluation = Evaluation(self, run, scope, target)
             del target  # it is let go of with its step
             value = await Driver(evaluation)
@@ -133,6 +137,12 @@ class GraphExecutionStrategy:
         except Exception as error:
             error.add_note("The final result of the run was not stored.")
             raise
+
+    def hurry(self) -> None:
+        """Have all runs come to a control point after the function that each is calling."""
+        for run in list(self._running.values()):
+            if run.frame is not None:
+                run.frame.hurry()
 
     def take_stats(self, run_id: str) -> RunStats:
         """Return the counters of a run that has ended, once."""

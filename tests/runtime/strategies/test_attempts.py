@@ -49,18 +49,34 @@ class Flaky:
         self.task = Task(abody if is_async else body, "flaky")
 
 
+_following: list[Any] = []
+
+
+@task
+def lead() -> Any:
+    return _following.pop()
+
+
+def led(target: Any, engine: Engine) -> Any:
+    """Run a target as the second step: the first one is processed in full where somebody hears of its calls."""
+    _following.append(target)
+    return run(lead(), engine)
+
+
 def compiled(target: Any, engine: Engine | None = None) -> tuple[Engine, Any]:
-    """Run a target for its program; return the engine and the list of the task events to come."""
+    """Run a target for its program; return the engine and the list of the events of its tasks to come."""
     engine = engine or make_engine()
-    run(target, engine)
-    return engine, watch(engine, TaskEvent)
+    led(target, engine)
+    seen: list[TaskEvent] = []
+    engine.bus.subscribe(TaskEvent, lambda event: seen.append(event) if event.task_name != "lead" else None)
+    return engine, seen
 
 
 def hot_run(target: Any, engine: Engine) -> Any:
-    """Run a target and see that it took one hot step."""
+    """Run a target as the second step, and see that this was hot."""
     before = engine.stats
-    value = run(target, engine)
-    assert (engine.stats.hot - before.hot, engine.stats.warm, engine.stats.cold) == (1, before.warm, before.cold)
+    value = led(target, engine)
+    assert (engine.stats.hot - before.hot, engine.stats.cold) == (1, before.cold)
     return value
 
 

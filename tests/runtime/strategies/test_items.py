@@ -221,7 +221,7 @@ def test_items_of_the_runs_own_steps_are_in_its_backend(hot: bool, durable: bool
 
     puts.clear()
     assert run(ident(Task(mapped)()), engine) == [1, 2]
-    assert [result for _, result in puts] == ([[1, 2]] * 2 if durable else [[1, 2]])
+    assert [result for _, result in puts] == [[1, 2]] * 2
 
 
 def test_the_runner_evaluates_a_single_expression_too() -> None:
