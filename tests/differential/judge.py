@@ -201,6 +201,16 @@ async def at_once(engines: list[Any], program: Any, world: World) -> list[Outcom
     return list(await asyncio.gather(*(one(engine) for engine in engines)))
 
 
+def looked_after(program: Any, expected: Record, choices: Choices) -> None:
+    """With a state backend of the user's the first step is processed in full, and the final result is in there."""
+    voice = Voice(hot=choices.chance(2), backend=InMemoryStateBackend)
+    with patience(UNHURRIED):
+        found = voice.play(program, AGAIN)
+    agree(expected, found)
+    if "error" not in found.outcomes[-1]:
+        assert found.outcomes[-1]["value"][0] in voice.state()
+
+
 def by_machine(program: Any, expected: Record, choices: Choices) -> None:
     """The register machine gives the values and the errors of the graph strategy."""
     with patience(UNHURRIED):
@@ -209,7 +219,7 @@ def by_machine(program: Any, expected: Record, choices: Choices) -> None:
 
 def crowded(program: Any, expected: Record, choices: Choices) -> None:
     """Several runs at once, in one engine or in two, do what each would do alone."""
-    engines = [Voice(hot=True, backend=InMemoryStateBackend).engine] * 3
+    engines = [Voice(hot=True).engine] * 3
     if choices.chance(2):
         engines[1] = Voice(hot=choices.chance(2), backend=InMemoryStateBackend).engine
     program, expected = expected_alone(program, len(engines))
@@ -332,7 +342,8 @@ def reused(program: Any, expected: Record, choices: Choices) -> None:
 MANNERS: dict[str, Manner] = {
     one.__name__: one
     for one in (
-        *(plainly, observed, kept, impatient, forgetful, listened_to, limited, by_machine, crowded, cancelled, reused),
+        *(plainly, observed, kept, impatient, forgetful, listened_to, limited, by_machine, crowded, cancelled),
+        *(looked_after, reused),
         threaded,
     )
 }
@@ -340,7 +351,7 @@ MANNERS: dict[str, Manner] = {
 OFTEN = [
     *("plainly",) * 8,
     *("observed", "kept", "impatient", "listened_to", "crowded", "cancelled", "reused") * 2,
-    *("forgetful", "limited", "threaded", "by_machine"),
+    *("forgetful", "limited", "threaded", "by_machine", "looked_after"),
 ]
 
 

@@ -143,6 +143,13 @@ class _Counting(JumpingReference):
         self.counts = [0, 0]
 
 
+def _unseen(run_id: str) -> InMemoryStateBackend:
+    """Return a state backend as engines make their own: nobody looks for the results of single steps."""
+    backend = InMemoryStateBackend(run_id)
+    backend.is_private = True
+    return backend
+
+
 class Voice:
     """The reference, or an engine with the resources of worlds; each has a world of its own.
 
@@ -161,7 +168,7 @@ class Voice:
             self.counts = reference.counts
             self.world.override = lambda name, definition: reference.definitions.update({name: definition})
             return
-        make, use_vm = options.pop("backend", InMemoryStateBackend), options.pop("use_vm", False)
+        make, use_vm = options.pop("backend", _unseen), options.pop("use_vm", False)
         options.setdefault("state_backend_factory", lambda run_id: self._keep(make(run_id)))
         self.engine = engine = make_engine(resources=RESOURCES, **options)
         self._run = partial(engine.run, use_vm=use_vm)
