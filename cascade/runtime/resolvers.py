@@ -172,7 +172,8 @@ class ArgumentResolver:
             assembly = _Assembly(self, node.name, resource_context)
             values = assembly.run(call.codes, values, call.leaves, results)
         npos = len(values) - len(call.keywords)
-        keys = (*map(str, range(npos)), *map(_escaped, call.keywords))
+        names = call.keywords if all(map(str.isidentifier, call.keywords)) else map(_escaped, call.keywords)
+        keys = (*map(str, range(npos)), *names)
         return dict(zip(keys, values, strict=True))
 
     async def _results(
@@ -362,7 +363,9 @@ async def _missing(node_id: str, graph: Graph, state_backend: StateBackend) -> s
 
 def _split(arguments: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
     """Positional arguments keep their index, keywords their order."""
-    positions = sorted((key for key in arguments if key.isdecimal()), key=int)
+    positions = [key for key in arguments if key.isdecimal()]
+    if len(positions) > 1:
+        positions.sort(key=int)
     named = {k.removeprefix(_ESCAPE): v for k, v in arguments.items() if not k.isdecimal()}
     return [arguments[key] for key in positions], named
 
