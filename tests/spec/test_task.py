@@ -273,7 +273,7 @@ class Forgetful:
 @pytest.mark.parametrize(
     "policy, text",
     [
-        (5, "5 is no cache policy, it has no check and save"),
+        (5, r"5 is no cache policy, it has no check\(\)"),
         (Forgetful, "give an instance of Forgetful, not the class"),
     ],
 )
