@@ -1034,6 +1034,33 @@ def test_a_backend_of_the_users_has_the_results_of_the_first_step():
         assert list(kept._skipped.values()) == ["ConditionFalse"]
 
 
+@pytest.mark.parametrize("hot", [True, False])
+@pytest.mark.parametrize("target", [lambda: countdown(5), lambda: fork(ident(3)), lambda: countdown(ident(1))])
+def test_a_backend_of_the_users_has_only_the_final_result_of_a_loop(hot, target):
+    """What a step has left that led to another one is nobody's, in either tier."""
+    backends = []
+
+    def factory(run_id):
+        backends.append(InMemoryStateBackend(run_id))
+        return backends[-1]
+
+    engine = make_engine(hot=hot, state_backend_factory=factory)
+    for _ in range(3):
+        value = run(target(), engine)
+        assert list(backends[-1]._results.values()) == [value]
+        assert backends[-1]._skipped == {}
+
+
+@task
+def countdown(n):
+    return countdown(n - 1) if n else "end"
+
+
+@task
+def fork(x):
+    return add(ident(x), ident(1))
+
+
 def test_a_task_that_pauses_what_comes_next_is_obeyed():
     """A change of constraints from within a run holds for the next call, hot or not, suspended in between or not."""
     engine = make_engine()

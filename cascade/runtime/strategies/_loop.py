@@ -83,13 +83,13 @@ class Evaluation(_evaluation.Evaluation):
 
     def _begin(self, lazy: Any) -> None:
         """Start with an expression, or with the one that replaces it."""
-        self.frame = _kernel.Frame(self.strategy._cycle_cache, self.scope.resources, not self.run.through)
+        is_hot = not self.run.through
+        self.frame = _kernel.Frame(self.strategy._cycle_cache, self.scope.resources, is_hot and not self.run.in_full)
         if self.scope.top:
             self.run.frame = self.frame
             self.frame.jumps = True
-            self.frame.hot = not (self.run.through or self.run.in_full)
         self.frame.begin(lazy)
-        self.frame.hot = not self.run.through
+        self.frame.hot = is_hot
 
     def adopt(self, frame: Any, signal: int) -> None:
         """Go on with a frame that has begun and needs something: ``signal`` says what."""
@@ -316,6 +316,8 @@ class Evaluation(_evaluation.Evaluation):
             _kernel.continuation(value, target.name)
         self._tear_down(None)
         self.strategy.tell.warn_of_cache(target, value)
+        if self.scope.top and self.scope.through is not None and not self.run.through:
+            self._forget_if_it_leads_on(target, value)
         if self.frame is not None:
             self.frame.finish(value)
             return None
@@ -324,6 +326,11 @@ class Evaluation(_evaluation.Evaluation):
             return (value,)
         self._begin(following)
         return None
+
+    def _forget_if_it_leads_on(self, target: Node, value: Any) -> None:
+        """A loop leaves its final result and nothing else, whichever tier its steps are in."""
+        if isinstance(value, _kernel.Jump) or _kernel.continuation(value, target.name) is not None:
+            self.run.leads_on, self.scope.through = True, None
 
     # -------------------------------------------------------------------------------------------------- endings
 

@@ -29,8 +29,8 @@ class Run:
 
     __slots__ = (
         *("backend", "cold", "frame", "hot_nodes", "hot_steps", "params", "resources", "run_id", "stack", "started"),
-        *("heard", "in_full", "next_progress", "nodes", "target_id", "templates", "through", "turns", "until", "warm"),
-        "yields",
+        *("heard", "in_full", "leads_on", "next_progress", "nodes", "target_id", "templates", "through", "turns"),
+        *("until", "warm", "yields"),
     )
 
     def __init__(
@@ -50,6 +50,7 @@ class Run:
         self.through = through  # whether the backend sees every result, not only the last
         self.target_id: str | None = None  # of the last step, for a backend that keeps the final result
         self.in_full = False  # whether the step that comes is processed in full, whatever is known of it
+        self.leads_on = False  # whether the first step has led to another one, so that its results are nobody's
         self.frame: Any = None  # of the run's target, whose counters are not in yet
         self.templates = 0
         self.hot_steps = self.hot_nodes = self.warm = self.cold = self.nodes = self.yields = 0

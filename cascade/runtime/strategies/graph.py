@@ -32,7 +32,7 @@ from cascade.runtime.strategies._build import Built, build_cold
 from cascade.runtime.strategies._gate import Gate
 from cascade.runtime.strategies._loop import Evaluation
 from cascade.runtime.strategies._plans import BoundedDict, IndexedPlan
-from cascade.runtime.strategies._runs import Run, Scope, StepState
+from cascade.runtime.strategies._runs import Run, Scope, StepState, clear
 from cascade.runtime.strategies._stages import StageLoop
 from cascade.runtime.strategies._telling import Teller
 from cascade.spec.protocols import Solver, StateBackend
@@ -133,6 +133,8 @@ class GraphExecutionStrategy:
     async def _keep(self, run: Run, node_id: str, value: Any) -> None:
         """Give the backend the final result."""
         try:
+            if run.leads_on:
+                await clear(run.backend)
             await run.backend.put_result(node_id, value)
         except Exception as error:
             error.add_note("The final result of the run was not stored.")
